@@ -1,0 +1,57 @@
+// The program `lastbit`: parses, runs one subcommand, turns every error into one line and an exit code.
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "cli/command.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/version.h"
+
+namespace lastbit::cli {
+namespace {
+
+void add_commands(CLI::App& app, Action& action) { add_doctor(app, action); }
+
+int report(const std::string& message, core::ErrorKind kind) {
+  std::cerr << "lastbit: error: " << message << '\n';
+  return core::exit_code(kind);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Bit-accurate DeepSeek-V3 reference, and forecast of the clusters that train and serve it"};
+  app.name("lastbit");
+  app.set_version_flag("--version", std::string("lastbit ") + core::version());
+  int threads = 0;
+  app.add_option("--threads", threads, "Threads to use, before the subcommand (default 0: all cores)")
+      ->check(CLI::NonNegativeNumber);
+  app.require_subcommand(1);
+  Action action;
+  add_commands(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    return report(std::string(error.what()) + "; see --help", core::ErrorKind::kInput);
+  }
+  core::set_num_threads(threads);
+  return action();
+}
+
+}  // namespace
+}  // namespace lastbit::cli
+
+int main(int argc, char** argv) {
+  using lastbit::cli::report;
+  using lastbit::core::ErrorKind;
+  try {
+    return lastbit::cli::run(argc, argv);
+  } catch (const lastbit::core::Error& error) {
+    return report(error.what(), error.kind());
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", ErrorKind::kIo);
+  } catch (const std::exception& error) {
+    return report(std::string("internal: ") + error.what(), ErrorKind::kInternal);
+  }
+}

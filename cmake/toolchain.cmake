@@ -1,0 +1,19 @@
+# Compiler cache and linker when present, and the flags that every target of Lastbit is built with.
+find_program(LASTBIT_CCACHE ccache)
+if(LASTBIT_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LASTBIT_CCACHE})
+endif()
+find_program(LASTBIT_MOLD mold)
+if(LASTBIT_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_library(lastbit_flags INTERFACE)
+target_compile_options(lastbit_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror
+  # One rounding per written operation, on every machine: no fused multiply-add that the source does not ask for.
+  -ffp-contract=off)
+if(LASTBIT_SCALAR)
+  target_compile_options(lastbit_flags INTERFACE -fno-tree-vectorize -fno-tree-slp-vectorize)
+  target_compile_definitions(lastbit_flags INTERFACE HWY_COMPILE_ONLY_SCALAR)
+endif()

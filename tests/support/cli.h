@@ -1,0 +1,21 @@
+// Runs the program `lastbit` as a user would.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace lastbit::testing {
+
+struct CliResult {
+  int exit_code = -1;
+  std::string out;  // stdout
+  std::string err;  // stderr
+};
+
+// Runs `lastbit` with `args` and waits for it.
+CliResult run_cli(const std::vector<std::string>& args);
+
+// Expects exit code `code` and exactly one line on stderr, which contains each of `parts`.
+void expect_one_line_error(const CliResult& result, int code, const std::vector<std::string>& parts);
+
+}  // namespace lastbit::testing
