@@ -1,0 +1,81 @@
+// Dependencies point one way (ARCHITECTURE.md). Greps every include of src/, sim/ and cli/ and names the violations.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "support/shared.h"
+
+namespace lastbit {
+namespace {
+
+// What each folder may include beside itself: a folder ("core") or a single header ("ops/cost.h").
+const std::map<std::string, std::set<std::string>>& allowed_includes() {
+  static const std::map<std::string, std::set<std::string>> table{
+      {"core", {}},
+      {"numerics", {"core"}},
+      {"tensor", {"core", "numerics"}},
+      {"io", {"core", "numerics", "tensor"}},
+      {"ops", {"core", "numerics", "tensor"}},
+      {"model", {"core", "numerics", "tensor", "ops", "io"}},
+      {"sim", {"core", "io", "ops/cost.h", "model/config.h", "model/config_file.h", "model/counts.h"}},
+      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "sim"}},
+  };
+  return table;
+}
+
+// The folder that a path below the repository belongs to: "src/io/npy.h" -> "io", "sim/engine/x.cc" -> "sim".
+std::string folder_of(const std::string& path) {
+  const std::string inside = path.starts_with("src/") ? path.substr(4) : path;
+  return inside.substr(0, inside.find('/'));
+}
+
+// Lines "path: includes x" for each quoted include in `text` that `path` may not have.
+std::vector<std::string> violations(const std::string& path, const std::string& text) {
+  static const std::regex include_line("^\\s*#\\s*include\\s*\"([^\"]+)\"", std::regex::multiline);
+  const std::string folder = folder_of(path);
+  const auto allowed = allowed_includes().find(folder);
+  if (allowed == allowed_includes().end()) return {path + ": its folder '" + folder + "' has no rule"};
+  std::vector<std::string> found;
+  for (std::sregex_iterator match(text.begin(), text.end(), include_line), end; match != end; ++match) {
+    const std::string header = (*match)[1];
+    const std::string target = header.substr(0, header.find('/'));
+    const bool fine = target == folder || allowed->second.contains(target) || allowed->second.contains(header);
+    if (!fine) found.push_back(path + ": includes " + header);
+  }
+  return found;
+}
+
+TEST(IncludeDirection, EveryFileKeepsIt) {
+  std::vector<std::string> all;
+  std::size_t files = 0;
+  for (const std::string top : {"src", "sim", "cli"}) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(testing::source_path(top))) {
+      const std::string extension = entry.path().extension().string();
+      if (extension != ".h" && extension != ".cc" && extension != ".cu") continue;
+      std::ifstream file(entry.path());
+      const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+      const auto path = std::filesystem::relative(entry.path(), testing::source_path(".")).string();
+      for (const std::string& line : violations(path, text)) all.push_back(line);
+      ++files;
+    }
+  }
+  EXPECT_GT(files, 10u);
+  for (const std::string& line : all) ADD_FAILURE() << line;
+}
+
+TEST(IncludeDirection, ViolationsAreSeen) {
+  EXPECT_TRUE(violations("src/tensor/a.cc", "#include \"core/error.h\"\n#include <vector>\n").empty());
+  EXPECT_EQ(violations("src/core/a.cc", "\n  # include \"tensor/tensor.h\"\n").size(), 1u);
+  EXPECT_EQ(violations("sim/train/a.cc", "#include \"model/transformer.h\"\n").size(), 1u);
+  EXPECT_TRUE(violations("sim/train/a.cc", "#include \"ops/cost.h\"\n#include \"sim/engine/engine.h\"\n").empty());
+  EXPECT_EQ(violations("src/novel/a.cc", "").size(), 1u);
+}
+
+}  // namespace
+}  // namespace lastbit
