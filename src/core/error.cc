@@ -16,9 +16,9 @@ int exit_code(ErrorKind kind) {
   return 70;
 }
 
-void check(bool condition, const char* what, std::source_location where) {
+void check(bool condition, const char* what, const char* file, int line) {
   if (condition) return;
-  throw Error(ErrorKind::kInternal, fmt::format("{}:{}: {}", where.file_name(), where.line(), what));
+  throw Error(ErrorKind::kInternal, fmt::format("{}:{}: {}", file, line, what));
 }
 
 }  // namespace lastbit::core

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -50,7 +49,8 @@ template <typename... Args>
   throw Error(ErrorKind::kUnsupported, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// For programmers: throws Error(kInternal) with the place of the call when `condition` is false.
-void check(bool condition, const char* what, std::source_location where = std::source_location::current());
+// For programmers: throws Error(kInternal) with the place of the call when `condition` is false. (The compiler's builtins
+// rather than std::source_location, which clang 14 does not have.)
+void check(bool condition, const char* what, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 
 }  // namespace lastbit::core
