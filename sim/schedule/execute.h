@@ -1,0 +1,66 @@
+// Executes a schedule's lists on the engine: the bubble comes out rather than goes in.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sim/engine/engine.h"
+#include "sim/schedule/schedule.h"
+
+namespace lastbit::sim::schedule {
+
+// What the verbs cost. Part of a forecast's input: any stage, pair of stages and hop may differ.
+struct Costs {
+  // How long `op` keeps rank `rank` busy; use Schedule::at(rank, slot) for its stage.
+  std::function<SimTime(const Schedule&, int rank, const Op& op)> duration;
+  // From the end of a verb on one rank until its output is on the other; not asked when both are the same rank.
+  // Empty: 0.
+  std::function<SimTime(int from_rank, int to_rank)> hop;
+};
+
+// Durations of one stage's verbs: F, full backward B, weight part W (input-only backward lasts B - W).
+struct StageTimes {
+  SimTime forward;
+  SimTime backward;
+  SimTime weight;
+};
+
+// Costs from a table of stages [stages], fused times by (forward stage, backward stage), and one time for all hops.
+[[nodiscard]] Costs stage_costs(std::vector<StageTimes> stages,
+                                std::function<SimTime(int forward_stage, int backward_stage)> fused, SimTime hop);
+// The same for every stage, without time between ranks.
+[[nodiscard]] Costs uniform_costs(const StageTimes& times, SimTime fused);
+
+// Time that a rank spends in each class of verb; backward is full plus input-only.
+struct VerbTimes {
+  SimTime forward;
+  SimTime backward;
+  SimTime weight;
+  SimTime fused;
+};
+
+struct TimedOp {
+  Op op;
+  SimTime start;
+  SimTime end;
+};
+
+struct Execution {
+  SimTime total;  // the last end of all ranks
+  // [ranks]
+  std::vector<SimTime> finish;      // the rank's own last end
+  std::vector<SimTime> busy;        // the sum of its verbs
+  std::vector<SimTime> bubble;      // total - busy
+  std::vector<VerbTimes> split;     // busy by class of verb
+  std::vector<int> peak_in_flight;  // most micro-batches between F's start and the end of their weight part
+  std::vector<std::vector<TimedOp>> timeline;
+};
+
+// Rules: a rank runs its verbs strictly in the listed order; F of stage s needs F of stage s-1 of the same
+// micro-batch, a backward that of stage s+1 (the last stage: its own F), W its own Bi; a fused verb starts when both
+// its inputs are there and delivers both outputs at its end. Throws Error(kInput) for lists that validate() refuses
+// and for lists that deadlock, naming the verbs that wait for each other.
+[[nodiscard]] Execution execute(const Schedule& schedule, const Costs& costs);
+
+}  // namespace lastbit::sim::schedule

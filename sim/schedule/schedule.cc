@@ -1,0 +1,109 @@
+#include "sim/schedule/schedule.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace lastbit::sim::schedule {
+namespace {
+
+std::string place(const Chunk& chunk, LabelStyle style) {
+  return style == LabelStyle::kChunk ? fmt::format("{}.{}", chunk.micro_batch, chunk.slot)
+                                     : fmt::format("{}.{}", chunk.slot, chunk.micro_batch);
+}
+
+// What has been listed of one micro-batch in one slot of a rank.
+enum class Progress : std::uint8_t { kNothing, kForward, kInputOnly, kDone };
+
+// Follows one rank's list.
+class RankCheck {
+ public:
+  RankCheck(const Schedule& schedule, int rank)
+      : schedule_(schedule), rank_(rank), per_path_(schedule.micro_batches / schedule.paths) {
+    progress_.assign(static_cast<std::size_t>(schedule.slots) * static_cast<std::size_t>(per_path_), {});
+  }
+
+  void take(const Op& op) {
+    switch (op.verb) {
+      case Verb::kForward:
+        return move(op, op.chunk, Progress::kNothing, Progress::kForward);
+      case Verb::kBackward:
+        return move(op, op.chunk, Progress::kForward, Progress::kDone);
+      case Verb::kBackwardInput:
+        return move(op, op.chunk, Progress::kForward, Progress::kInputOnly);
+      case Verb::kWeight:
+        return move(op, op.chunk, Progress::kInputOnly, Progress::kDone);
+      case Verb::kFused:
+        move(op, op.chunk, Progress::kNothing, Progress::kForward);
+        return move(op, op.second, Progress::kForward, Progress::kDone);
+    }
+  }
+
+  void expect_complete() const {
+    for (std::size_t i = 0; i < progress_.size(); ++i) {
+      if (progress_[i] == Progress::kDone) continue;
+      const Chunk chunk{static_cast<std::int32_t>(i % static_cast<std::size_t>(per_path_)),
+                        static_cast<std::int16_t>(i / static_cast<std::size_t>(per_path_))};
+      core::fail_input("{} schedule, rank {}: the list lacks {} of micro-batch {}", schedule_.kind, rank_,
+                       progress_[i] == Progress::kNothing   ? "the forward"
+                       : progress_[i] == Progress::kForward ? "the backward"
+                                                            : "the weight part",
+                       place(chunk, schedule_.labels));
+    }
+  }
+
+ private:
+  void move(const Op& op, const Chunk& chunk, Progress from, Progress to) {
+    const bool known =
+        chunk.slot >= 0 && chunk.slot < schedule_.slots && chunk.micro_batch >= 0 && chunk.micro_batch < per_path_;
+    if (!known) {
+      core::fail_input("{} schedule, rank {}: {} is out of range, expected slots below {} and micro-batches below {}",
+                       schedule_.kind, rank_, label(op, schedule_.labels), schedule_.slots, per_path_);
+    }
+    Progress& state = progress_[static_cast<std::size_t>(chunk.slot) * static_cast<std::size_t>(per_path_) +
+                                static_cast<std::size_t>(chunk.micro_batch)];
+    if (state != from) {
+      core::fail_input("{} schedule, rank {}: {} is listed twice, or before what it needs on its own rank",
+                       schedule_.kind, rank_, label(op, schedule_.labels));
+    }
+    state = to;
+  }
+
+  const Schedule& schedule_;
+  int rank_;
+  int per_path_;
+  std::vector<Progress> progress_;  // [slots, micro-batches of a path]
+};
+
+}  // namespace
+
+std::string label(const Op& op, LabelStyle style) {
+  const bool chunked = style == LabelStyle::kChunk;
+  const std::string first = place(op.chunk, style);
+  switch (op.verb) {
+    case Verb::kForward:
+      return "F" + first;
+    case Verb::kBackward:
+      return (chunked ? "BW" : "B") + first;
+    case Verb::kBackwardInput:
+      return (chunked ? "B" : "Bi") + first;
+    case Verb::kWeight:
+      return "W" + first;
+    case Verb::kFused:
+      return fmt::format("F{}&{}{}", first, chunked ? "BW" : "B", place(op.second, style));
+  }
+  return {};
+}
+
+void validate(const Schedule& schedule) {
+  core::check(schedule.order.size() == static_cast<std::size_t>(schedule.ranks) &&
+                  schedule.placement.size() == schedule.order.size(),
+              "a schedule has a list and a placement for each rank");
+  for (int rank = 0; rank < schedule.ranks; ++rank) {
+    RankCheck check(schedule, rank);
+    for (const Op& op : schedule.order[static_cast<std::size_t>(rank)]) check.take(op);
+    check.expect_complete();
+  }
+}
+
+}  // namespace lastbit::sim::schedule
