@@ -26,12 +26,13 @@ std::shared_ptr<std::byte> allocate(std::size_t bytes) {
 
 std::int64_t element_count(const Shape& shape, const std::string& what) {
   std::int64_t count = 1;
+  std::int64_t extent = 1;  // as if no size were 0: strides are products of these
   for (const std::int64_t size : shape) {
     if (size < 0) core::fail_input("{}: shape {} has a negative size", what, to_string(shape));
-    if (__builtin_mul_overflow(count, size, &count))
+    if (__builtin_mul_overflow(extent, std::max<std::int64_t>(size, 1), &extent) || extent > (std::int64_t{1} << 60))
       core::fail_input("{}: shape {} is too large", what, to_string(shape));
+    count *= size;
   }
-  if (count > (std::int64_t{1} << 60)) core::fail_input("{}: shape {} is too large", what, to_string(shape));
   return count;
 }
 

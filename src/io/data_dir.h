@@ -1,0 +1,15 @@
+// Where the program's own tables lie: models, clusters, jobs, calibration, measurements.
+#pragma once
+
+#include <string>
+
+namespace lastbit::io {
+
+// The folder `data`: the environment variable LASTBIT_DATA if set, else beside the source of a build tree
+// (<program>/../../data), else where `install` puts it (<program>/../share/lastbit/data). An error names all of them.
+[[nodiscard]] std::string data_dir();
+
+// The path of `relative` ("models/deepseek-v3.json") below data_dir(); bad input if it is not there.
+[[nodiscard]] std::string data_path(const std::string& relative);
+
+}  // namespace lastbit::io
