@@ -1,6 +1,7 @@
 // The description of a model that both halves of Lastbit share. Names are those of Hugging Face's config.json.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,6 +12,15 @@ enum class AttentionKind { kMla, kGqa };  // kGqa covers MHA (as many KV heads a
 
 enum class RouterKind { kV3, kV2, kDeepSeekMoE, kGShard, kSwitch };
 
+enum class ScoringFunc { kSigmoid, kSoftmax };
+
+// How the chosen experts are restricted to groups (nodes, devices) before the top-K.
+enum class TopkMethod {
+  kGreedy,              // not at all
+  kGroupLimitedGreedy,  // topk_group groups with the largest maximum (V2)
+  kNoauxTc,             // topk_group groups with the largest sum of their two best biased affinities (V3)
+};
+
 // rope_scaling of type "yarn" (arXiv 2309.00071).
 struct YarnConfig {
   double factor = 1;
@@ -19,6 +29,19 @@ struct YarnConfig {
   double beta_slow = 1;
   double mscale = 1;
   double mscale_all_dim = 0;
+};
+
+// rope_scaling of type "llama3" (arXiv 2407.21783; transformers, modeling_rope_utils).
+struct Llama3RopeConfig {
+  double factor = 8;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  std::int64_t original_max_position_embeddings = 8192;
+};
+
+// Weights stored in FP8 E4M3 with one FP32 scale a block (quantization_config of method "fp8").
+struct Fp8Config {
+  std::array<std::int64_t, 2> weight_block_size{128, 128};  // rows (outputs), columns (inputs)
 };
 
 struct ModelConfig {
@@ -33,9 +56,11 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
   std::optional<YarnConfig> rope_scaling;
-  bool attention_bias = false;
+  std::optional<Llama3RopeConfig> rope_llama3;
+  bool attention_bias = false;  // biases of q, k, v and o; of q, k and v only in qwen2 (qkv_bias)
+  bool qkv_bias = false;
   bool tie_word_embeddings = false;
-  double initializer_range = 0.006;
+  double initializer_range = 0.02;
 
   AttentionKind attention = AttentionKind::kMla;
   std::int64_t head_dim = 0;     // kGqa
@@ -55,14 +80,22 @@ struct ModelConfig {
   std::int64_t n_group = 1;
   std::int64_t topk_group = 1;
   RouterKind router = RouterKind::kV3;
+  ScoringFunc scoring_func = ScoringFunc::kSigmoid;
+  TopkMethod topk_method = TopkMethod::kNoauxTc;
   bool norm_topk_prob = true;
   double routed_scaling_factor = 1;
 
   std::int64_t num_nextn_predict_layers = 0;  // MTP modules
 
+  std::optional<Fp8Config> quantization_config;
+
   [[nodiscard]] bool is_moe_layer(std::int64_t layer) const {
     return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
   }
+  [[nodiscard]] std::int64_t qk_head_dim() const {  // of queries and keys as they meet in the attention scores
+    return attention == AttentionKind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
+  }
+  [[nodiscard]] std::int64_t value_head_dim() const { return attention == AttentionKind::kMla ? v_head_dim : head_dim; }
 };
 
 }  // namespace lastbit::model
