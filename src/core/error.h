@@ -49,8 +49,8 @@ template <typename... Args>
   throw Error(ErrorKind::kUnsupported, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// For programmers: throws Error(kInternal) with the place of the call when `condition` is false. (The compiler's builtins
-// rather than std::source_location, which clang 14 does not have.)
+// For programmers: throws Error(kInternal) with the place of the call when `condition` is false. (The compiler's
+// builtins rather than std::source_location, which clang 14 does not have.)
 void check(bool condition, const char* what, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 
 }  // namespace lastbit::core
