@@ -10,6 +10,9 @@ namespace lastbit::cli {
 using Action = std::function<int()>;
 
 // One function a subcommand, each in the file of its name; main.cc calls them in the order in which --help lists them.
+void add_cast(CLI::App& app, Action& action);
+void add_mma(CLI::App& app, Action& action);
+void add_gemm(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 
 }  // namespace lastbit::cli

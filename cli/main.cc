@@ -11,7 +11,12 @@
 namespace lastbit::cli {
 namespace {
 
-void add_commands(CLI::App& app, Action& action) { add_doctor(app, action); }
+void add_commands(CLI::App& app, Action& action) {
+  add_cast(app, action);
+  add_mma(app, action);
+  add_gemm(app, action);
+  add_doctor(app, action);
+}
 
 int report(const std::string& message, core::ErrorKind kind) {
   std::cerr << "lastbit: error: " << message << '\n';

@@ -1,0 +1,250 @@
+#include "numerics/mma.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "numerics/exact_sum.h"
+#include "numerics/round.h"
+
+namespace lastbit::numerics {
+namespace {
+
+// CDNA3, 16- and 8-bit: the sum of products is floored to 2^(M - 31), c to 2^(M - 24), M the larger exponent.
+constexpr int kCdna3SumBits = 31;
+constexpr int kCdna3CBits = 24;
+constexpr int kCdna3CReach = 25;  // 8-bit types drop a c whose exponent is below M - 25
+
+// c as a term: value = significand * 2^(exponent - fraction_bits).
+struct AccumulatorTerm {
+  NumberKind kind;
+  bool negative;
+  std::int64_t significand;
+  int exponent;  // kZeroExponent when c is zero
+  int fraction_bits;
+};
+
+AccumulatorTerm unpack_accumulator(std::uint32_t code, Format format) {
+  const Unpacked c = unpack(code, format);
+  const int exponent = c.kind == NumberKind::kFinite ? c.exponent : kZeroExponent;
+  return {c.kind, c.negative, c.significand, exponent, describe(format).fraction_bits};
+}
+
+// value * 2^shift, truncated toward zero.
+std::int64_t shift_truncating(std::int64_t value, int shift) {
+  if (shift >= 0) return value * (std::int64_t{1} << shift);
+  if (shift <= -63) return 0;
+  return value < 0 ? -(-value >> -shift) : value >> -shift;
+}
+
+// value * 2^shift, rounded toward -inf.
+std::int64_t shift_flooring(std::int64_t value, int shift) {
+  if (shift >= 0) return value * (std::int64_t{1} << shift);
+  return value >> std::min(-shift, 63);
+}
+
+struct Signs {
+  bool positive_inf = false;
+  bool negative_inf = false;
+  bool nan = false;
+
+  void add_inf(bool negative) { (negative ? negative_inf : positive_inf) = true; }
+};
+
+std::uint32_t special_result(const MmaRule& rule, const Signs& signs) {
+  const FormatDescriptor& d = describe(rule.d);
+  if (signs.nan || (signs.positive_inf && signs.negative_inf)) return rule.nan_code;
+  return (d.max_finite_code() + 1) | (signs.negative_inf ? d.sign_code() : 0);
+}
+
+// The IEEE sum of terms of which at least one is Inf or NaN.
+std::uint32_t sum_of_specials(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c) {
+  Signs signs;
+  signs.nan = c.kind == NumberKind::kNan;
+  if (c.kind == NumberKind::kInf) signs.add_inf(c.negative);
+  for (int k = 0; k < rule.step_k; ++k) {
+    if (a.exponents[k] < kSpecialThreshold && b.exponents[k] < kSpecialThreshold) continue;
+    // NaN and zero both have significand 0: NaN times x and Inf times 0 are NaN.
+    if (a.significands[k] == 0 || b.significands[k] == 0)
+      signs.nan = true;
+    else
+      signs.add_inf((a.significands[k] < 0) != (b.significands[k] < 0));
+  }
+  return special_result(rule, signs);
+}
+
+// Puts (negative ? -1 : 1) * value on the output's grid.
+std::uint32_t round_output(const MmaRule& rule, bool negative, ExactMagnitude value) {
+  if (value.magnitude == 0) return 0;
+  const FormatDescriptor& grid = describe(rule.output_grid);
+  const std::uint64_t code = round_to_grid(grid, negative, value, rule.output_rounding, 0);
+  if (code == 0) return 0;  // +0
+  if (code > grid.max_finite_code()) {
+    Signs signs;
+    signs.add_inf(negative);
+    return special_result(rule, signs);
+  }
+  return (static_cast<std::uint32_t>(code) | (negative ? grid.sign_code() : 0)) << grid.code_shift;
+}
+
+std::uint32_t round_output(const MmaRule& rule, std::int64_t sum, int exponent) {
+  return round_output(rule, sum < 0, {static_cast<std::uint64_t>(sum < 0 ? -sum : sum), exponent, false});
+}
+
+// The largest exponent sum of products k = first, first + stride, ...; below kZeroThreshold when all are zero.
+int largest_exponent(OperandRow a, OperandRow b, int first, int count, int stride) {
+  std::int32_t largest = 2 * kZeroExponent;
+  for (int k = first; k < count; k += stride) largest = std::max(largest, a.exponents[k] + b.exponents[k]);
+  return largest;
+}
+
+int product_fraction_bits(const MmaRule& rule) {
+  return describe(rule.a).fraction_bits + describe(rule.b).fraction_bits;
+}
+
+// The products k = first, first + stride, ..., each truncated to a multiple of 2^(alignment - F), in those multiples.
+std::int64_t truncated_products(const MmaRule& rule, OperandRow a, OperandRow b, int alignment, int first, int stride) {
+  const int to_units = rule.fraction_bits - product_fraction_bits(rule) - alignment;
+  std::int64_t sum = 0;
+  for (int k = first; k < rule.step_k; k += stride) {
+    const std::int64_t product = static_cast<std::int64_t>(a.significands[k]) * b.significands[k];
+    sum += product == 0 ? 0 : shift_truncating(product, a.exponents[k] + b.exponents[k] + to_units);
+  }
+  return sum;
+}
+
+// The exponent that products with a zero operand have in the reading that lets them take part in E.
+int alignment_of_zeros(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c) {
+  const int zero = *rule.zero_exponent;
+  int largest = c.exponent == kZeroExponent ? zero : c.exponent;
+  for (int k = 0; k < rule.step_k; ++k) {
+    const int exponent_a = a.significands[k] == 0 ? zero : a.exponents[k];
+    const int exponent_b = b.significands[k] == 0 ? zero : b.exponents[k];
+    largest = std::max(largest, exponent_a + exponent_b);
+  }
+  return largest;
+}
+
+std::uint32_t step_truncated(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c,
+                             int products_exponent) {
+  int alignment = std::max(products_exponent, c.exponent);
+  if (alignment < kZeroThreshold) return 0;
+  if (rule.zero_exponent) alignment = std::max(alignment, alignment_of_zeros(rule, a, b, c));
+  if (rule.least_alignment) alignment = std::max(alignment, *rule.least_alignment);
+  std::int64_t sum = truncated_products(rule, a, b, alignment, 0, 1);
+  if (c.significand != 0)
+    sum += shift_truncating(c.significand, c.exponent - c.fraction_bits - alignment + rule.fraction_bits);
+  return round_output(rule, sum, alignment - rule.fraction_bits);
+}
+
+std::uint32_t step_exact(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c) {
+  ExactSum sum;
+  const int fraction_bits = product_fraction_bits(rule);
+  for (int k = 0; k < rule.step_k; ++k) {
+    const std::int64_t product = static_cast<std::int64_t>(a.significands[k]) * b.significands[k];
+    if (product != 0) sum.add(product, a.exponents[k] + b.exponents[k] - fraction_bits);
+  }
+  if (c.significand != 0) sum.add(c.significand, c.exponent - c.fraction_bits);
+  return round_output(rule, sum.is_negative(), sum.magnitude());
+}
+
+// CDNA3: a single product of 2^128 or more is an Inf of its own.
+Signs overflowing_products(const MmaRule& rule, OperandRow a, OperandRow b) {
+  Signs signs;
+  const int fraction_bits = product_fraction_bits(rule);
+  for (int k = 0; k < rule.step_k; ++k) {
+    const std::int64_t product = static_cast<std::int64_t>(a.significands[k]) * b.significands[k];
+    const auto magnitude = static_cast<std::uint64_t>(product < 0 ? -product : product);
+    const int leading =
+        static_cast<int>(std::bit_width(magnitude)) - 1 + a.exponents[k] + b.exponents[k] - fraction_bits;
+    if (magnitude != 0 && leading >= 128) signs.add_inf(product < 0);
+  }
+  return signs;
+}
+
+// The sum of products in multiples of 2^(exponent - F).
+struct ProductSum {
+  std::int64_t sum;
+  int exponent;
+};
+
+ProductSum sum_cdna3(const MmaRule& rule, OperandRow a, OperandRow b, int products_exponent) {
+  if (products_exponent < kZeroThreshold) return {0, products_exponent};
+  if (rule.accumulation == Accumulation::kCdna3)
+    return {truncated_products(rule, a, b, products_exponent, 0, 1), products_exponent};
+  std::int64_t sum = 0;
+  for (const int first : {0, 1}) {  // even k, then odd k
+    const int exponent = largest_exponent(a, b, first, rule.step_k, 2);
+    if (exponent < kZeroThreshold) continue;
+    sum += shift_flooring(truncated_products(rule, a, b, exponent, first, 2), exponent - products_exponent);
+  }
+  return {sum, products_exponent};
+}
+
+std::uint32_t step_cdna3(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c,
+                         int products_exponent) {
+  if (products_exponent >= 127) {
+    const Signs signs = overflowing_products(rule, a, b);
+    if (signs.positive_inf || signs.negative_inf) return special_result(rule, signs);
+  }
+  const ProductSum products = sum_cdna3(rule, a, b, products_exponent);
+  const int largest = std::max(products.exponent, c.exponent);
+  if (largest < kZeroThreshold) return 0;
+  // Both terms in multiples of 2^(largest - 31): |sum of 16 products| < 2^(31 + 6), c below 2^(31 + 1).
+  std::int64_t sum = 0;
+  if (products.sum != 0)
+    sum = shift_flooring(products.sum, products.exponent - rule.fraction_bits - largest + kCdna3SumBits);
+  const bool dropped = rule.accumulation == Accumulation::kCdna3Split && c.exponent < largest - kCdna3CReach;
+  if (c.significand != 0 && !dropped) {
+    const std::int64_t floored = shift_flooring(c.significand, c.exponent - c.fraction_bits - largest + kCdna3CBits);
+    sum += floored * (std::int64_t{1} << (kCdna3SumBits - kCdna3CBits));
+  }
+  return round_output(rule, sum, largest - kCdna3SumBits);
+}
+
+}  // namespace
+
+std::uint32_t mma_step(const MmaRule& rule, OperandRow a, OperandRow b, std::uint32_t c_code) {
+  const AccumulatorTerm c = unpack_accumulator(c_code, rule.d);
+  const int products_exponent = largest_exponent(a, b, 0, rule.step_k, 1);
+  if (products_exponent >= kSpecialThreshold || c.kind == NumberKind::kInf || c.kind == NumberKind::kNan)
+    return sum_of_specials(rule, a, b, c);
+  switch (rule.accumulation) {
+    case Accumulation::kTruncated:
+      return step_truncated(rule, a, b, c, products_exponent);
+    case Accumulation::kExact:
+      return step_exact(rule, a, b, c);
+    case Accumulation::kCdna3:
+    case Accumulation::kCdna3Split:
+      return step_cdna3(rule, a, b, c, products_exponent);
+  }
+  core::check(false, "unknown accumulation");
+  return 0;
+}
+
+void mma(const MmaRule& rule, const CodeMatrix& a, const CodeMatrix& b, std::span<const std::uint32_t> c,
+         std::span<std::uint32_t> d) {
+  core::check(a.format == rule.a && b.format == rule.b, "mma() wants codes of the rule's operand formats");
+  core::check(a.rows == b.rows && a.cols == b.cols, "mma() wants a and b of one shape");
+  const auto records = static_cast<std::size_t>(a.rows);
+  core::check(d.size() == records && (c.empty() || c.size() == records), "mma() wants one c and d a record");
+  constexpr std::int64_t kGrain = 64;  // records a task
+  const std::int64_t steps = std::max<std::int64_t>(1, (a.cols + rule.step_k - 1) / rule.step_k);
+  core::parallel_for(a.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    OperandPanel panel_a;
+    OperandPanel panel_b;
+    panel_a.assign(a, begin, end - begin, 0, a.cols, steps * rule.step_k);
+    panel_b.assign(b, begin, end - begin, 0, b.cols, steps * rule.step_k);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto record = static_cast<std::size_t>(i);
+      std::uint32_t accumulator = c.empty() ? 0 : c[record];
+      for (std::int64_t step = 0; step < steps; ++step)
+        accumulator = mma_step(rule, panel_a.at(i - begin, step * rule.step_k),
+                               panel_b.at(i - begin, step * rule.step_k), accumulator);
+      d[record] = accumulator;
+    }
+  });
+}
+
+}  // namespace lastbit::numerics

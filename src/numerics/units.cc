@@ -1,0 +1,176 @@
+#include "numerics/units.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "numerics/parse.h"
+
+namespace lastbit::numerics {
+namespace {
+
+const std::vector<Format> kFp8{Format::kE4M3, Format::kE5M2};
+const std::vector<Format> kFnuz{Format::kE4M3Fnuz, Format::kE5M2Fnuz};
+const std::vector<Format> kHalf{Format::kF16};
+const std::vector<Format> kHalves{Format::kF16, Format::kBF16};
+const std::vector<Format> kTf32{Format::kTF32};
+
+// Rows of rule kTruncated: to FP32 by truncation, to the 13 fraction bits of Hopper's and Ada's FP8, to FP16.
+UnitRow to_f32(const std::vector<Format>& operands, int fraction_bits, int step_k, Evidence evidence) {
+  return {operands,
+          operands.size() > 1 && operands == kFp8,
+          Accumulation::kTruncated,
+          fraction_bits,
+          step_k,
+          Format::kF32,
+          Format::kF32,
+          Rounding::kTowardZero,
+          evidence};
+}
+
+UnitRow to_e8m13(int step_k, Evidence evidence) {
+  return {kFp8,         true,           Accumulation::kTruncated, 13,      step_k,
+          Format::kF32, Format::kE8M13, Rounding::kTowardZero,    evidence};
+}
+
+UnitRow to_f16(const std::vector<Format>& operands, int fraction_bits, int step_k, Evidence evidence) {
+  UnitRow row = to_f32(operands, fraction_bits, step_k, evidence);
+  row.d = row.output_grid = Format::kF16;
+  row.output_rounding = Rounding::kNearestEven;
+  return row;
+}
+
+// Rows that round once to FP32.
+UnitRow rounded_once(const std::vector<Format>& operands, bool mixed, Accumulation accumulation, int fraction_bits,
+                     int step_k, Evidence evidence) {
+  return {operands,     mixed,        accumulation,           fraction_bits, step_k,
+          Format::kF32, Format::kF32, Rounding::kNearestEven, evidence};
+}
+
+std::vector<Unit> make_units() {
+  constexpr Evidence kGpu = Evidence::kGpuRecords;
+  constexpr Evidence kModel = Evidence::kModelVectors;
+  constexpr Evidence kNone = Evidence::kUnverified;
+  return {
+      {"volta_mma", "V100: mma", {to_f32(kHalf, 23, 4, kGpu), to_f16(kHalf, 23, 4, kNone)}},
+      {"turing_mma", "T4, RTX 20: mma", {to_f32(kHalf, 24, 8, kModel), to_f16(kHalf, 24, 8, kNone)}},
+      {"ampere_mma",
+       "A100, RTX 30: mma",
+       {to_f32(kHalves, 24, 8, kGpu), to_f16(kHalf, 24, 8, kModel), to_f32(kTf32, 24, 4, kGpu)}},
+      {"ada_mma",
+       "L4, L40S, RTX 40: mma",
+       {to_f32(kHalves, 24, 8, kGpu), to_f16(kHalf, 24, 8, kModel), to_f32(kTf32, 24, 4, kGpu), to_e8m13(16, kGpu),
+        to_f16(kFp8, 13, 16, kModel)}},
+      {"hopper_wgmma",
+       "H100, H200, H800: wgmma",
+       {to_e8m13(32, kGpu), to_f16(kFp8, 13, 32, kModel), to_f32(kHalves, 25, 16, kGpu), to_f16(kHalf, 25, 16, kModel),
+        to_f32(kTf32, 25, 8, kGpu)}},
+      {"blackwell_tcgen05",
+       "B200: tcgen05.mma",
+       {to_f32(kFp8, 25, 32, kModel), to_f16(kFp8, 25, 32, kModel), to_f32(kHalves, 25, 16, kGpu),
+        to_f16(kHalf, 25, 16, kModel), to_f32(kTf32, 25, 8, kGpu)}},
+      {"rtx_blackwell_mma",
+       "RTX 50: mma",
+       {to_f32(kFp8, 25, 32, kModel), to_f16(kFp8, 25, 32, kNone), to_f32(kHalves, 25, 16, kNone),
+        to_f16(kHalf, 25, 16, kNone)}},
+      {"b200_mma_sync", "B200: mma.sync, FP8", {rounded_once(kFp8, true, Accumulation::kExact, 0, 32, kGpu)}},
+      {"amd_cdna3_mfma",
+       "MI300: mfma",
+       {rounded_once(kFnuz, true, Accumulation::kCdna3Split, 24, 16, kModel),
+        rounded_once(kHalves, false, Accumulation::kCdna3, 24, 8, kModel),
+        rounded_once(kTf32, false, Accumulation::kCdna3, 24, 4, kNone)}},
+  };
+}
+
+struct Alias {
+  std::string_view name;
+  Format format;
+};
+constexpr Alias kCdna3Types[] = {{"fp8", Format::kE4M3Fnuz}, {"bf8", Format::kE5M2Fnuz}, {"xf32", Format::kTF32}};
+
+std::string combinations(const Unit& unit) {
+  std::vector<std::string> rows;
+  for (const UnitRow& row : unit.rows) {
+    std::vector<std::string_view> operands;
+    for (const Format format : row.operands) operands.push_back(name(format));
+    rows.push_back(fmt::format("{}{} -> {}", fmt::join(operands, row.mixed ? "|" : ", "),
+                               row.mixed ? " (any pair)" : "", name(row.d)));
+  }
+  return fmt::format("{}", fmt::join(rows, "; "));
+}
+
+bool covers(const UnitRow& row, Format a, Format b, Format d) {
+  const auto has = [&row](Format format) {
+    return std::find(row.operands.begin(), row.operands.end(), format) != row.operands.end();
+  };
+  return has(a) && has(b) && (row.mixed || a == b) && row.d == d;
+}
+
+}  // namespace
+
+std::span<const Unit> units() {
+  static const std::vector<Unit> table = make_units();
+  return table;
+}
+
+const Unit& find_unit(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Unit& unit : units()) names.push_back(unit.name);
+  return units()[require_name("unit", name, names)];
+}
+
+Format find_operand_type(const Unit& unit, std::string_view type) {
+  std::vector<std::string> names = format_names();
+  const std::size_t plain = names.size();
+  if (unit.name == "amd_cdna3_mfma")
+    for (const Alias& alias : kCdna3Types) names.emplace_back(alias.name);
+  const std::size_t index = require_name("type", type, names);
+  return index < plain ? *find_format(names[index]) : kCdna3Types[index - plain].format;
+}
+
+const UnitRow& find_row(const Unit& unit, Format a, Format b, Format d) {
+  for (const UnitRow& row : unit.rows)
+    if (covers(row, a, b, d)) return row;
+  core::fail_input("unit {} has no {} x {} -> {}; it has: {}", unit.name, name(a), name(b), name(d),
+                   combinations(unit));
+}
+
+MmaRule rule_of(const Unit& unit, Format a, Format b, Format d) {
+  const UnitRow& row = find_row(unit, a, b, d);
+  MmaRule rule;
+  rule.a = a;
+  rule.b = b;
+  rule.d = d;
+  rule.accumulation = row.accumulation;
+  rule.fraction_bits = row.fraction_bits;
+  rule.step_k = row.step_k;
+  rule.output_grid = row.output_grid;
+  rule.output_rounding = row.output_rounding;
+  if (d == Format::kF16) rule.nan_code = 0x7fffu;
+  return rule;
+}
+
+const GemmPolicy& find_gemm_policy(std::string_view name) {
+  static const std::vector<GemmPolicy> policies{{"fp8-h800", "hopper_wgmma", Format::kE4M3},
+                                                {"bf16-h800", "hopper_wgmma", Format::kBF16},
+                                                {"f16-h800", "hopper_wgmma", Format::kF16}};
+  std::vector<std::string> names;
+  for (const GemmPolicy& policy : policies) names.push_back(policy.name);
+  return policies[require_name("numerics", name, names)];
+}
+
+std::string_view to_string(Evidence evidence) {
+  switch (evidence) {
+    case Evidence::kGpuRecords:
+      return "GPU records";
+    case Evidence::kModelVectors:
+      return "model vectors";
+    case Evidence::kUnverified:
+      break;
+  }
+  return "unverified";
+}
+
+}  // namespace lastbit::numerics
