@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -54,6 +55,7 @@ Comparison compare_arrays(const tensor::Tensor& reference, const tensor::Tensor&
 std::vector<Checked> check_containers(const CheckOptions& options, const tensor::Tolerance& tolerance) {
   const tensor::NamedTensors references = io::load_arrays(options.reference);
   const tensor::NamedTensors candidates = io::load_arrays(options.candidate);
+  if (references.empty()) core::fail_input("{}: holds no arrays to check against", options.reference);
   std::vector<Checked> checked;
   for (const auto& [key, reference] : references) {
     const auto candidate = candidates.find(key);
@@ -91,7 +93,10 @@ void print_details(const Comparison& result) {
   }
   std::cout << fmt::format("  {:<12} {} beyond the tolerance, {} with other bits, of {}\n", "elements",
                            result.mismatches, result.differing, result.elements);
-  std::cout << fmt::format("  {:<12} worst {}, p99 {}\n", "ulp", result.worst_ulp, result.p99_ulp);
+  if (result.by_value)
+    std::cout << fmt::format("  {:<12} not counted: the dtypes differ, values are compared in f64\n", "ulp");
+  else
+    std::cout << fmt::format("  {:<12} worst {}, p99 {}\n", "ulp", result.worst_ulp, result.p99_ulp);
   std::cout << fmt::format("  {:<12} abs {:.3g}, rel {:.3g}, norm {:.3g}\n", "error", result.max_abs, result.max_rel,
                            result.norm);
   print_pair("first", result.first);
@@ -149,8 +154,9 @@ json to_json(const Checked& checked) {
                  {"differing", result.differing},
                  {"mismatches", result.mismatches},
                  {"nonfinite_mismatches", result.nonfinite_mismatches},
-                 {"worst_ulp", result.worst_ulp},
-                 {"p99_ulp", result.p99_ulp},
+                 {"by_value", result.by_value},
+                 {"worst_ulp", result.by_value ? json(nullptr) : json(result.worst_ulp)},
+                 {"p99_ulp", result.by_value ? json(nullptr) : json(result.p99_ulp)},
                  {"max_abs", number(result.max_abs)},
                  {"max_rel", number(result.max_rel)},
                  {"norm", number(result.norm)},

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 
 namespace lastbit::cli {
 
@@ -13,6 +14,10 @@ using Action = std::function<int()>;
 void add_cast(CLI::App& app, Action& action);
 void add_mma(CLI::App& app, Action& action);
 void add_gemm(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
+
+// One line on why parsing failed: for a word that no one knows, what it may have been meant to be.
+[[nodiscard]] std::string describe_parse_error(const CLI::App& app, const CLI::ParseError& error);
 
 }  // namespace lastbit::cli

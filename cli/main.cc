@@ -1,4 +1,5 @@
 // The program `lastbit`: parses, runs one subcommand, turns every error into one line and an exit code.
+#include <algorithm>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -15,11 +16,15 @@ void add_commands(CLI::App& app, Action& action) {
   add_cast(app, action);
   add_mma(app, action);
   add_gemm(app, action);
+  add_check(app, action);
   add_doctor(app, action);
 }
 
 int report(const std::string& message, core::ErrorKind kind) {
-  std::cerr << "lastbit: error: " << message << '\n';
+  std::string line = message;  // names of files and keys may hold anything, a line break too
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char symbol) { return symbol < ' ' || symbol == 0x7F; }, '?');
+  std::cerr << "lastbit: error: " << line << '\n';
   return core::exit_code(kind);
 }
 
@@ -38,7 +43,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& help_or_version) {
     return app.exit(help_or_version);
   } catch (const CLI::ParseError& error) {
-    return report(std::string(error.what()) + "; see --help", core::ErrorKind::kInput);
+    return report(describe_parse_error(app, error), core::ErrorKind::kInput);
   }
   core::set_num_threads(threads);
   return action();

@@ -158,12 +158,18 @@ std::uint64_t nearest_rank(std::vector<std::uint64_t>& values, double fraction) 
 // Walks over both arrays once, in row-major order.
 class Comparer {
  public:
-  Comparer(const Tensor& reference, const Tensor& candidate, const Tolerance& tolerance, const ElementType& type)
-      : reference_(reference.bytes()), candidate_(candidate.bytes()), tolerance_(tolerance), type_(type) {
+  Comparer(const Tensor& reference, const Tensor& candidate, const Tolerance& tolerance, const ElementType& type,
+           bool by_value)
+      : reference_(reference.bytes()),
+        candidate_(candidate.bytes()),
+        tolerance_(tolerance),
+        type_(type),
+        count_ulps_(!by_value) {
+    result_.by_value = by_value;
     result_.type = type.name();
     result_.shape = reference.shape();
     result_.elements = reference.size();
-    ulps_.reserve(static_cast<std::size_t>(reference.size()));
+    if (count_ulps_) ulps_.reserve(static_cast<std::size_t>(reference.size()));
   }
 
   Comparison run() {
@@ -185,7 +191,7 @@ class Comparer {
     const bool finite = std::isfinite(value) && std::isfinite(type_.value(candidate));
     const bool mismatch =
         differs && (finite ? measure(i, reference, candidate, value) : !nonfinite_match(value, type_.value(candidate)));
-    if (finite && !differs) ulps_.push_back(0);
+    if (finite && !differs && count_ulps_) ulps_.push_back(0);
     if (finite) reference_squares_ += square(value);
     if (mismatch) {
       ++result_.mismatches;
@@ -207,11 +213,11 @@ class Comparer {
 
   // Errors of a pair of numbers whose bits differ; true when they are beyond the tolerance.
   bool measure(std::int64_t i, std::uint64_t reference, std::uint64_t candidate, double value) {
-    const std::uint64_t ulp = type_.ulp_distance(reference, candidate);
+    const std::uint64_t ulp = count_ulps_ ? type_.ulp_distance(reference, candidate) : 0;
     const double distance = type_.distance(reference, candidate);
     const double relative =
         distance == 0 ? 0 : (value == 0 ? std::numeric_limits<double>::infinity() : distance / std::abs(value));
-    ulps_.push_back(ulp);
+    if (count_ulps_) ulps_.push_back(ulp);
     if (ulp > result_.worst_ulp) {
       result_.worst_ulp = ulp;
       result_.worst = pair(i, reference, candidate);
@@ -255,36 +261,60 @@ class Comparer {
   std::span<const std::byte> candidate_;
   const Tolerance& tolerance_;
   const ElementType& type_;
+  bool count_ulps_;
   Comparison result_;
   std::vector<std::uint64_t> ulps_;  // of all pairs of numbers
   long double reference_squares_ = 0;
   long double difference_squares_ = 0;
 };
 
+bool is_float(DType dtype) { return dtype == DType::kF64 || format_of(dtype).has_value(); }
+
+// Exact for every float dtype.
+Tensor to_f64(const Tensor& tensor) {
+  const Tensor dense = tensor.contiguous();
+  const ElementType type(dense.dtype());
+  Tensor result = Tensor::empty(DType::kF64, dense.shape());
+  const std::span<double> values = result.mutable_values<double>();
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = type.value(type.load(dense.bytes(), static_cast<std::int64_t>(i)));
+  return result;
+}
+
+Comparison refuse(const Tensor& reference, std::string difference) {
+  Comparison refused;
+  refused.type = name(reference.dtype());
+  refused.shape = reference.shape();
+  refused.elements = reference.size();
+  refused.difference = std::move(difference);
+  return refused;
+}
+
+Comparison compare_by_value(const Tensor& reference, const Tensor& candidate, const Tolerance& tolerance) {
+  return Comparer(to_f64(reference), to_f64(candidate), tolerance, ElementType(DType::kF64), true).run();
+}
+
 }  // namespace
 
 Comparison compare(const Tensor& reference, const Tensor& candidate, const Tolerance& tolerance,
                    const std::string& as) {
   const ElementType type = as.empty() ? ElementType(reference.dtype()) : ElementType::named(as);
-  Comparison refused;
-  refused.type = type.name();
-  refused.shape = reference.shape();
-  refused.elements = reference.size();
+  if (reference.shape() != candidate.shape())
+    return refuse(reference, fmt::format("shape {} in the candidate, {} in the reference", to_string(candidate.shape()),
+                                         to_string(reference.shape())));
   if (as.empty() && reference.dtype() != candidate.dtype()) {
-    refused.difference =
-        fmt::format("dtype {} in the candidate, {} in the reference", name(candidate.dtype()), name(reference.dtype()));
-    return refused;
-  }
-  if (reference.shape() != candidate.shape()) {
-    refused.difference = fmt::format("shape {} in the candidate, {} in the reference", to_string(candidate.shape()),
-                                     to_string(reference.shape()));
-    return refused;
+    const bool value_tolerance = tolerance.kind != ToleranceKind::kBitwise && tolerance.kind != ToleranceKind::kUlp;
+    if (value_tolerance && is_float(reference.dtype()) && is_float(candidate.dtype()))
+      return compare_by_value(reference, candidate, tolerance);
+    const bool same_width = size_of(candidate.dtype()) == size_of(reference.dtype());
+    return refuse(reference, fmt::format("dtype {} in the candidate, {} in the reference{}", name(candidate.dtype()),
+                                         name(reference.dtype()), same_width ? "; --as compares codes" : ""));
   }
   const Tensor dense_reference = reference.contiguous();
   const Tensor dense_candidate = candidate.contiguous();
   require_codes(dense_reference, type, "the reference");
   require_codes(dense_candidate, type, "the candidate");
-  return Comparer(dense_reference, dense_candidate, tolerance, type).run();
+  return Comparer(dense_reference, dense_candidate, tolerance, type, false).run();
 }
 
 }  // namespace lastbit::tensor

@@ -23,6 +23,7 @@ struct Comparison {
   bool match = false;
   std::string difference;  // why no element could be compared (dtype or shape differ), else ""
   std::string type;        // of the elements, as they were compared: "f32", "e4m3", "u8"
+  bool by_value = false;   // two float dtypes were compared as f64 values: ulps are not counted, bits are f64's
   Shape shape;
   std::int64_t elements = 0;
   std::int64_t differing = 0;   // bits differ
@@ -41,7 +42,8 @@ struct Comparison {
 
 // Compares elements as what the dtype says or, when `as` is not "", as that type: a dtype's name ("f32", "e4m3",
 // "u16") or a numerics format without one ("e2m1", "e5m6", "tf32", "e8m13"); then both arrays hold its codes in
-// elements of its width. Differing dtypes or shapes are a mismatch, told in `difference`.
+// elements of its width. Differing shapes are a mismatch, told in `difference`. So are differing dtypes, but for two
+// floats under kAbsolute, kRelative and kNorm, which are compared by value.
 // Errors: an unknown `as`, elements of another width, codes with bits that the format does not have: bad input.
 [[nodiscard]] Comparison compare(const Tensor& reference, const Tensor& candidate, const Tolerance& tolerance,
                                  const std::string& as = "");
