@@ -74,8 +74,9 @@ std::vector<Checked> check_arrays(const CheckOptions& options, const tensor::Tol
   };
   if (whole_container(options.reference) && whole_container(options.candidate))
     return check_containers(options, tolerance);
-  return {{"", compare_arrays(io::load_array(options.reference), io::load_array(options.candidate), tolerance, options,
-                              "")}};
+  const tensor::Tensor reference = io::load_array(options.reference);
+  const tensor::Tensor candidate = io::load_array(options.candidate);
+  return {{"", compare_arrays(reference, candidate, tolerance, options, "")}};
 }
 
 void print_pair(const char* label, const std::optional<ElementPair>& pair) {
