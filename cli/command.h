@@ -16,6 +16,10 @@ void add_mma(CLI::App& app, Action& action);
 void add_gemm(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
+void add_sim(CLI::App& app, Action& action);
+
+// Below `sim`; sim.cc calls them.
+void add_sim_schedule(CLI::App& app, Action& action);
 
 // One line on why parsing failed: for a word that no one knows, what it may have been meant to be.
 [[nodiscard]] std::string describe_parse_error(const CLI::App& app, const CLI::ParseError& error);

@@ -17,6 +17,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_mma(app, action);
   add_gemm(app, action);
   add_check(app, action);
+  add_sim(app, action);
   add_doctor(app, action);
 }
 

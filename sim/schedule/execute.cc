@@ -1,6 +1,7 @@
 #include "sim/schedule/execute.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/error.h"
@@ -123,6 +124,22 @@ void add_to(VerbTimes& split, Verb verb, SimTime time) {
   }
 }
 
+SimTime duration(const StageTimes& times, Verb verb, SimTime fused) {
+  switch (verb) {
+    case Verb::kForward:
+      return times.forward;
+    case Verb::kBackward:
+      return times.backward;
+    case Verb::kBackwardInput:
+      return times.backward - times.weight;
+    case Verb::kWeight:
+      return times.weight;
+    case Verb::kFused:
+      return fused;
+  }
+  return {};
+}
+
 // Every (path, stage) has one holder, so that each input has one producer.
 void check_placement(const Schedule& schedule) {
   std::vector<int> holders(static_cast<std::size_t>(schedule.paths * schedule.stages), 0);
@@ -140,43 +157,30 @@ Costs stage_costs(std::vector<StageTimes> stages, std::function<SimTime(int, int
   costs.duration = [stages = std::move(stages), fused = std::move(fused)](const Schedule& schedule, int rank,
                                                                           const Op& op) -> SimTime {
     const int stage = schedule.at(rank, op.chunk.slot).stage;
-    const StageTimes& times = stages.at(static_cast<std::size_t>(stage));
-    switch (op.verb) {
-      case Verb::kForward:
-        return times.forward;
-      case Verb::kBackward:
-        return times.backward;
-      case Verb::kBackwardInput:
-        return times.backward - times.weight;
-      case Verb::kWeight:
-        return times.weight;
-      case Verb::kFused:
-        return fused(stage, schedule.at(rank, op.second.slot).stage);
-    }
-    return {};
+    const SimTime both = op.verb == Verb::kFused ? fused(stage, schedule.at(rank, op.second.slot).stage) : SimTime{};
+    return duration(stages.at(static_cast<std::size_t>(stage)), op.verb, both);
   };
   costs.hop = [hop](int, int) { return hop; };
   return costs;
 }
 
-Costs uniform_costs(const StageTimes& times, SimTime fused) {
+Costs uniform_costs(const StageTimes& times, SimTime fused, SimTime hop) {
   Costs costs;
-  costs.duration = [times, fused](const Schedule&, int, const Op& op) -> SimTime {
-    switch (op.verb) {
-      case Verb::kForward:
-        return times.forward;
-      case Verb::kBackward:
-        return times.backward;
-      case Verb::kBackwardInput:
-        return times.backward - times.weight;
-      case Verb::kWeight:
-        return times.weight;
-      case Verb::kFused:
-        return fused;
-    }
-    return {};
-  };
+  costs.duration = [times, fused](const Schedule&, int, const Op& op) { return duration(times, op.verb, fused); };
+  costs.hop = [hop](int, int) { return hop; };
   return costs;
+}
+
+void validate(const StageTimes& times, SimTime fused, SimTime hop) {
+  const std::pair<const char*, SimTime> all[] = {
+      {"F", times.forward}, {"B", times.backward}, {"W", times.weight}, {"F&B", fused}, {"the time of a hop", hop}};
+  for (const auto& [name, time] : all)
+    if (!std::isfinite(time.s) || time.s < 0)
+      core::fail_input("durations: {} is {}, expected a finite number of at least 0", name, time.s);
+  if (times.weight > times.backward) {
+    core::fail_input("durations: W is {}, expected at most B, {}: W is part of the full backward", times.weight.s,
+                     times.backward.s);
+  }
 }
 
 Execution execute(const Schedule& schedule, const Costs& costs) {
@@ -212,6 +216,16 @@ Execution execute(const Schedule& schedule, const Costs& costs) {
     result.timeline.push_back(std::move(timeline));
   }
   return result;
+}
+
+void check_limit(const Execution& execution, const Schedule& schedule, int limit) {
+  if (limit == 0) return;
+  for (std::size_t rank = 0; rank < execution.peak_in_flight.size(); ++rank) {
+    if (execution.peak_in_flight[rank] > limit) {
+      core::fail_input("{} has {} micro-batches in flight on rank {}, more than the activation limit of {}",
+                       schedule.kind, execution.peak_in_flight[rank], rank, limit);
+    }
+  }
 }
 
 }  // namespace lastbit::sim::schedule

@@ -29,8 +29,11 @@ struct StageTimes {
 // Costs from a table of stages [stages], fused times by (forward stage, backward stage), and one time for all hops.
 [[nodiscard]] Costs stage_costs(std::vector<StageTimes> stages,
                                 std::function<SimTime(int forward_stage, int backward_stage)> fused, SimTime hop);
-// The same for every stage, without time between ranks.
-[[nodiscard]] Costs uniform_costs(const StageTimes& times, SimTime fused);
+// The same for every stage.
+[[nodiscard]] Costs uniform_costs(const StageTimes& times, SimTime fused, SimTime hop = {});
+
+// Throws Error(kInput) unless all are finite and at least 0, and W is no longer than the backward that it is part of.
+void validate(const StageTimes& times, SimTime fused, SimTime hop);
 
 // Time that a rank spends in each class of verb; backward is full plus input-only.
 struct VerbTimes {
@@ -62,5 +65,8 @@ struct Execution {
 // its inputs are there and delivers both outputs at its end. Throws Error(kInput) for lists that validate() refuses
 // and for lists that deadlock, naming the verbs that wait for each other.
 [[nodiscard]] Execution execute(const Schedule& schedule, const Costs& costs);
+
+// Throws Error(kInput) if a rank had more than `limit` micro-batches in flight; 0: no limit.
+void check_limit(const Execution& execution, const Schedule& schedule, int limit);
 
 }  // namespace lastbit::sim::schedule

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace lastbit::sim::schedule {
@@ -93,6 +95,12 @@ std::string label(const Op& op, LabelStyle style) {
       return fmt::format("F{}&{}{}", first, chunked ? "BW" : "B", place(op.second, style));
   }
   return {};
+}
+
+bool has_fused(const Schedule& schedule) {
+  return std::any_of(schedule.order.begin(), schedule.order.end(), [](const std::vector<Op>& list) {
+    return std::any_of(list.begin(), list.end(), [](const Op& op) { return op.verb == Verb::kFused; });
+  });
 }
 
 void validate(const Schedule& schedule) {

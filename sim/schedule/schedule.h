@@ -49,10 +49,11 @@ struct Schedule {
   std::string kind;
   LabelStyle labels = LabelStyle::kChunk;
   int ranks = 0;
-  int stages = 0;                                 // of the model; each path passes all of them in order
-  int slots = 1;                                  // stages a rank holds
-  int paths = 1;                                  // streams of micro-batches: 2 in DualPipe (down and up)
-  int micro_batches = 0;                          // in all; each path has micro_batches / paths
+  int stages = 0;            // of the model; each path passes all of them in order
+  int slots = 1;             // stages a rank holds
+  int paths = 1;             // streams of micro-batches: 2 in DualPipe (down and up)
+  int micro_batches = 0;     // in all; each path has micro_batches / paths
+  int activation_limit = 0;  // most micro-batches in flight that the lists were built for; 0: the kind has no choice
   std::vector<std::vector<Placement>> placement;  // [ranks][slots]
   std::vector<std::vector<Op>> order;             // [ranks][verbs]
 
@@ -63,6 +64,9 @@ struct Schedule {
 
 // "F3.0", "BW3.0", "Bi1.2", "F0.3&B1.1": see LabelStyle.
 [[nodiscard]] std::string label(const Op& op, LabelStyle style);
+
+// Whether any list has a fused verb.
+[[nodiscard]] bool has_fused(const Schedule& schedule);
 
 // Throws Error(kInput) unless each rank's list has every micro-batch of each of its slots exactly once forward and
 // once backward (full, or input-only followed by its weight part), in ranges; the message names the verb.

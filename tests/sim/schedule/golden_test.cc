@@ -60,5 +60,10 @@ TEST(GoldenSchedules, DualPipeV) {
   expect_agreement("dualpipev", "dualpipev", 2);
 }
 
+TEST(GoldenSchedules, Interleaved) {
+  LASTBIT_NEEDS_SHARED();
+  expect_agreement("interleaved_1f1b", "interleaved", 2);
+}
+
 }  // namespace
 }  // namespace lastbit::sim::schedule

@@ -1,0 +1,12 @@
+// lastbit sim: the forecast; one subcommand a question.
+#include "cli/command.h"
+
+namespace lastbit::cli {
+
+void add_sim(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("sim", "Forecast clusters that train and serve");
+  command->require_subcommand(1);
+  add_sim_schedule(*command, action);
+}
+
+}  // namespace lastbit::cli

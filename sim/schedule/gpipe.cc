@@ -1,0 +1,22 @@
+// GPipe: all forwards, then all backwards. Source: Huang et al., "GPipe", NeurIPS 2019.
+#include "sim/schedule/build.h"
+
+namespace lastbit::sim::schedule {
+
+Schedule build_gpipe(const BuildParams& params) {
+  Schedule schedule;
+  schedule.kind = "gpipe";
+  schedule.ranks = params.ranks;
+  schedule.stages = params.ranks;
+  schedule.micro_batches = params.micro_batches;
+  for (int rank = 0; rank < params.ranks; ++rank) {
+    std::vector<Op> list;
+    for (int i = 0; i < params.micro_batches; ++i) list.push_back({Verb::kForward, {i, 0}, {}});
+    for (int i = 0; i < params.micro_batches; ++i) list.push_back({Verb::kBackward, {i, 0}, {}});
+    schedule.placement.push_back({{rank, 0}});
+    schedule.order.push_back(std::move(list));
+  }
+  return schedule;
+}
+
+}  // namespace lastbit::sim::schedule
