@@ -1,0 +1,60 @@
+// Tasks a second of the simulator's engine, and the time to execute a schedule of the size of V3's.
+#include <benchmark/benchmark.h>
+
+#include "sim/engine/engine.h"
+#include "sim/schedule/build.h"
+#include "sim/schedule/execute.h"
+
+namespace lastbit::sim {
+namespace {
+
+// A grid: each task waits for its stream and for the same step of the stream before it, as pipeline stages do.
+engine::TaskGraph grid(std::int64_t streams, std::int64_t steps) {
+  engine::TaskGraph graph;
+  graph.reserve(static_cast<std::size_t>(streams * steps), static_cast<std::size_t>(streams * steps));
+  const engine::LabelId name = graph.add_label("task");
+  for (std::int64_t s = 0; s < streams; ++s) {
+    const engine::StreamId stream = graph.add_stream("stream");
+    for (std::int64_t i = 0; i < steps; ++i) {
+      const double duration_s = 1 + 0.001 * static_cast<double>((s * 7 + i * 13) % 101);
+      const engine::TaskId task = graph.add_task(stream, {duration_s}, name);
+      if (s > 0) graph.add_dependency(task, {task.index - static_cast<std::uint32_t>(steps)}, {0.01});
+    }
+  }
+  return graph;
+}
+
+void engine_run(benchmark::State& state) {
+  const std::int64_t streams = state.range(0);
+  const std::int64_t tasks = 1 << 20;
+  const engine::TaskGraph graph = grid(streams, tasks / streams);
+  for (auto _ : state) benchmark::DoNotOptimize(engine::run(graph).total);
+  state.SetItemsProcessed(state.iterations() * tasks);
+}
+BENCHMARK(engine_run)->Arg(16)->Arg(256)->Arg(2048)->Unit(benchmark::kMillisecond);
+
+void engine_build_and_run(benchmark::State& state) {
+  const std::int64_t streams = state.range(0);
+  const std::int64_t tasks = 1 << 20;
+  for (auto _ : state) benchmark::DoNotOptimize(engine::run(grid(streams, tasks / streams)).total);
+  state.SetItemsProcessed(state.iterations() * tasks);
+}
+BENCHMARK(engine_build_and_run)->Arg(256)->Unit(benchmark::kMillisecond);
+
+constexpr schedule::StageTimes kV3Like{{49.1}, {107.4}, {32}};
+
+void execute_dualpipe_pp16_m120(benchmark::State& state) {
+  const schedule::Schedule built = schedule::build("dualpipe", {.ranks = 16, .micro_batches = 120});
+  const schedule::Costs costs = schedule::uniform_costs(kV3Like, {143.8});
+  for (auto _ : state) benchmark::DoNotOptimize(schedule::execute(built, costs).total);
+}
+BENCHMARK(execute_dualpipe_pp16_m120)->Unit(benchmark::kMicrosecond);
+
+void build_zb_h1_pp16_m120(benchmark::State& state) {
+  for (auto _ : state)
+    benchmark::DoNotOptimize(schedule::build_uniform("zb-h1", {.ranks = 16, .micro_batches = 120}, kV3Like));
+}
+BENCHMARK(build_zb_h1_pp16_m120)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace lastbit::sim
