@@ -54,6 +54,7 @@ struct ModelConfig {
   std::int64_t num_key_value_heads = 0;
   std::int64_t max_position_embeddings = 0;
   double rms_norm_eps = 1e-6;
+  double latent_norm_eps = 1e-6;  // of MLA's two latent norms: the release fixes it, whatever rms_norm_eps says
   double rope_theta = 10000;
   std::optional<YarnConfig> rope_scaling;
   std::optional<Llama3RopeConfig> rope_llama3;

@@ -147,6 +147,8 @@ void read_mla(const ConfigReader& reader, ModelConfig& config) {
   config.qk_rope_head_dim = positive(reader, "qk_rope_head_dim");
   require_even(reader, "qk_rope_head_dim", config.qk_rope_head_dim);
   config.v_head_dim = positive(reader, "v_head_dim");
+  config.latent_norm_eps = reader.get_or<double>("lastbit_latent_norm_eps", config.latent_norm_eps);
+  if (!(config.latent_norm_eps > 0)) reader.fail("lastbit_latent_norm_eps", "a number above 0");
   config.rope_interleave = reader.get_or<bool>("rope_interleave", true);
   if (reader.get_or<std::int64_t>("qk_head_dim", config.qk_head_dim()) != config.qk_head_dim())
     reader.fail("qk_head_dim", fmt::format("qk_nope_head_dim + qk_rope_head_dim = {}", config.qk_head_dim()));
