@@ -15,6 +15,10 @@ void add_cast(CLI::App& app, Action& action);
 void add_mma(CLI::App& app, Action& action);
 void add_gemm(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
+void add_run(CLI::App& app, Action& action);
+void add_init(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_presets(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);
 

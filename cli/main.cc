@@ -17,7 +17,11 @@ void add_commands(CLI::App& app, Action& action) {
   add_mma(app, action);
   add_gemm(app, action);
   add_check(app, action);
+  add_run(app, action);
+  add_init(app, action);
+  add_inspect(app, action);
   add_sim(app, action);
+  add_presets(app, action);
   add_doctor(app, action);
 }
 

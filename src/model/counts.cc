@@ -141,7 +141,7 @@ double cache_bytes_per_token(const ModelConfig& c, double element_bytes) {
   return static_cast<double>(c.num_hidden_layers * values) * element_bytes;
 }
 
-std::uint64_t expert_combinations(std::int64_t n, std::int64_t k) {
+std::optional<std::uint64_t> expert_combinations(std::int64_t n, std::int64_t k) {
   core::check(n >= 0 && k >= 0 && k <= n, "0 <= k <= n");
   std::uint64_t value = 1;
   for (std::int64_t i = 1; i <= std::min(k, n - k); ++i) {
@@ -153,7 +153,7 @@ std::uint64_t expert_combinations(std::int64_t n, std::int64_t k) {
     divisor /= common;
     factor /= divisor;
     std::uint64_t product = 0;
-    if (__builtin_mul_overflow(value, factor, &product)) core::fail_input("{} choose {}: more than 64 bits hold", n, k);
+    if (__builtin_mul_overflow(value, factor, &product)) return std::nullopt;
     value = product;
   }
   return value;

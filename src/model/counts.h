@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "model/config.h"
 
@@ -61,7 +62,7 @@ struct TokenFlops {
 // per KV head otherwise. element_bytes: 2 for BF16.
 [[nodiscard]] double cache_bytes_per_token(const ModelConfig& config, double element_bytes);
 
-// n choose k: how many sets of k experts a token may use. Errors: bad input when it does not fit 64 bits.
-[[nodiscard]] std::uint64_t expert_combinations(std::int64_t n, std::int64_t k);
+// n choose k: how many sets of k experts a token may use; nothing when 64 bits do not hold it.
+[[nodiscard]] std::optional<std::uint64_t> expert_combinations(std::int64_t n, std::int64_t k);
 
 }  // namespace lastbit::model

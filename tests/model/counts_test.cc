@@ -145,7 +145,7 @@ TEST(Counts, ExpertCombinations) {  // arXiv 2401.06066, section 3.1
   EXPECT_EQ(expert_combinations(256, 8), 409663695276000U);
   EXPECT_EQ(expert_combinations(5, 5), 1U);
   EXPECT_EQ(expert_combinations(5, 0), 1U);
-  EXPECT_ANY_THROW(static_cast<void>(expert_combinations(256, 128)));
+  EXPECT_EQ(expert_combinations(256, 128), std::nullopt);
 }
 
 // Forward FLOPs are twice the parameters that multiply, plus the attention core.

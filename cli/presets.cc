@@ -1,0 +1,35 @@
+// lastbit presets: the models, clusters and jobs that come with the program.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <string>
+
+#include "cli/command.h"
+#include "core/error.h"
+#include "io/preset_list.h"
+#include "model/config_file.h"
+#include "model/summary.h"
+
+namespace lastbit::cli {
+namespace {
+
+void print(const char* kind, const std::string& name, const std::string& description) {
+  std::cout << fmt::format("{:<8} {:<22} {}\n", kind, name, description);
+}
+
+int run_presets() {
+  for (const std::string& name : model::model_presets())
+    print("model", name, model::summary_line(model::load_model_config(name)));
+  for (const io::PresetFile& preset : io::list_presets("clusters")) print("cluster", preset.name, preset.comment);
+  for (const io::PresetFile& preset : io::list_presets("jobs")) print("job", preset.name, preset.comment);
+  return core::kExitOk;
+}
+
+}  // namespace
+
+void add_presets(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("presets", "List the models, clusters and jobs that come with the program");
+  command->callback([&action] { action = run_presets; });
+}
+
+}  // namespace lastbit::cli
