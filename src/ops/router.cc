@@ -67,11 +67,12 @@ Indices eligible(const std::vector<float>& scores, const RouterRule& rule) {
   return kept;
 }
 
-// One token: writes its experts and weights [top_k].
-void route_token(const float* logits, std::int64_t experts, const float* bias, const RouterRule& rule,
+// One token, `columns` logits: writes its experts and weights [top_k].
+void route_token(const float* logits, std::int64_t columns, const float* bias, const RouterRule& rule,
                  std::int64_t* chosen, float* weights) {
-  for (std::int64_t e = 0; e < experts; ++e) core::check(std::isfinite(logits[e]), "router logits are finite");
-  const std::vector<float> scores = affinities(logits, experts, rule.affinity);
+  for (std::int64_t e = 0; e < columns; ++e) core::check(std::isfinite(logits[e]), "router logits are finite");
+  std::vector<float> scores = affinities(logits, columns, rule.affinity);
+  scores.erase(scores.begin(), scores.begin() + rule.shared_logits);
   std::vector<float> biased = scores;
   if (bias != nullptr)
     for (std::size_t e = 0; e < biased.size(); ++e) biased[e] += bias[e];
@@ -90,19 +91,20 @@ void route_token(const float* logits, std::int64_t experts, const float* bias, c
 
 Routing route(const tensor::Tensor& logits, const tensor::Tensor* bias, const RouterRule& rule) {
   const ConstMatrix in = as_matrix(logits);
-  core::check(bias == nullptr || bias->size() == in.columns, "route: bias [experts]");
-  core::check(rule.groups > 0 && in.columns % rule.groups == 0 && rule.kept_groups > 0 &&
+  const std::int64_t experts = in.columns - rule.shared_logits;
+  core::check(bias == nullptr || bias->size() == experts, "route: bias [experts]");
+  core::check(rule.groups > 0 && experts % rule.groups == 0 && rule.kept_groups > 0 &&
                   rule.kept_groups <= rule.groups && rule.top_k > 0 &&
-                  rule.top_k <= in.columns / rule.groups * rule.kept_groups,
+                  rule.top_k <= experts / rule.groups * rule.kept_groups,
               "route: groups divide the experts and hold the top K");
   const float* offsets = bias == nullptr ? nullptr : bias->values<float>().data();
   Routing routing{tensor::Tensor::empty(tensor::DType::kI64, {in.rows, rule.top_k}),
                   tensor::Tensor::empty(tensor::DType::kF32, {in.rows, rule.top_k})};
-  std::int64_t* experts = routing.experts.mutable_values<std::int64_t>().data();
+  std::int64_t* chosen = routing.experts.mutable_values<std::int64_t>().data();
   float* weights = routing.weights.mutable_values<float>().data();
   core::parallel_for(in.rows, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t)
-      route_token(in.row(t), in.columns, offsets, rule, experts + t * rule.top_k, weights + t * rule.top_k);
+      route_token(in.row(t), in.columns, offsets, rule, chosen + t * rule.top_k, weights + t * rule.top_k);
   });
   return routing;
 }
