@@ -1,0 +1,240 @@
+// lastbit init and run: what a user gets, and what a user is told when something is wrong.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "io/arrays.h"
+#include "io/atomic_file.h"
+#include "io/hdf5.h"
+#include "io/npy.h"
+#include "io/safetensors.h"
+#include "support/cli.h"
+#include "support/shared.h"
+
+namespace lastbit {
+namespace {
+
+using tensor::Tensor;
+using testing::CliResult;
+using testing::expect_one_line_error;
+using testing::run_cli;
+
+nlohmann::json small_config() {
+  return {{"model_type", "deepseek_v3"},
+          {"vocab_size", 32},
+          {"hidden_size", 16},
+          {"intermediate_size", 24},
+          {"num_hidden_layers", 2},
+          {"num_nextn_predict_layers", 1},
+          {"num_attention_heads", 2},
+          {"num_key_value_heads", 2},
+          {"q_lora_rank", 8},
+          {"kv_lora_rank", 8},
+          {"qk_nope_head_dim", 4},
+          {"qk_rope_head_dim", 4},
+          {"v_head_dim", 4},
+          {"n_routed_experts", 4},
+          {"n_shared_experts", 1},
+          {"num_experts_per_tok", 2},
+          {"moe_intermediate_size", 8},
+          {"first_k_dense_replace", 1},
+          {"n_group", 2},
+          {"topk_group", 1},
+          {"max_position_embeddings", 64}};
+}
+
+class RunTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    write_config("source.json", small_config());
+    const CliResult made = run_cli({"init", dir_.file("source.json"), "--seed", "5", "--out", model()});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    const std::vector<std::int64_t> ids = {1, 2, 3, 31, 0, 7};
+    io::save_npy(dir_.file("ids.npy"), Tensor::from<std::int64_t>({2, 3}, ids));
+  }
+
+  [[nodiscard]] std::string model() const { return dir_.file("model"); }
+  [[nodiscard]] std::string out() const { return dir_.file("out.safetensors"); }
+  void write_config(const std::string& file, const nlohmann::json& config) {
+    io::write_text_file(dir_.file(file), config.dump());
+  }
+
+  CliResult run(const std::vector<std::string>& more = {}, const std::string& ids = "ids.npy") {
+    std::vector<std::string> args{"run", model(), "--tokens", dir_.file(ids), "--out", out()};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_cli(args);
+  }
+
+  // Expects exit code `code`, one line with each of `parts`, and no output file.
+  void expect_refused(const CliResult& result, int code, const std::vector<std::string>& parts) {
+    expect_one_line_error(result, code, parts);
+    EXPECT_FALSE(std::filesystem::exists(out()));
+  }
+
+  // Rewrites the checkpoint with `change` applied to its tensors.
+  template <typename Change>
+  void change_weights(const Change& change) {
+    tensor::NamedTensors tensors;
+    for (const auto& [name, tensor] : io::SafetensorsFile::open(weights()).tensors()) tensors[name] = tensor.clone();
+    change(tensors);
+    io::save_safetensors(weights(), tensors);
+  }
+  [[nodiscard]] std::string weights() const { return model() + "/model.safetensors"; }
+
+  testing::TempDir dir_;
+};
+
+TEST_F(RunTest, WritesTheTapsAskedFor) {
+  const CliResult result = run({"--tap", "logits,hidden.layer1,router.topk_idx.layer1"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto file = io::SafetensorsFile::open(out());
+  EXPECT_EQ(file.names(), (std::vector<std::string>{"hidden.layer1", "logits", "router.topk_idx.layer1"}));
+  EXPECT_EQ(file.tensor("logits").shape(), (tensor::Shape{2, 3, 32}));
+  EXPECT_EQ(file.tensor("router.topk_idx.layer1").shape(), (tensor::Shape{6, 2}));
+}
+
+TEST_F(RunTest, WritesEveryContainerAlike) {
+  for (const char* name : {"a.safetensors", "a.npz", "a.h5"}) {
+    const CliResult result = run_cli({"run", model(), "--tokens", dir_.file("ids.npy"), "--out", dir_.file(name)});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+  const Tensor reference = io::load_array(dir_.file("a.safetensors:logits"));
+  for (const char* name : {"a.npz:logits", "a.h5:logits"}) {
+    const Tensor other = io::load_array(dir_.file(name));
+    EXPECT_EQ(other.shape(), reference.shape());
+    EXPECT_TRUE(std::ranges::equal(other.bytes(), reference.bytes())) << name;
+  }
+}
+
+TEST_F(RunTest, ASequenceHasTheSameBitsInAnyBatch) {
+  ASSERT_EQ(run().exit_code, 0);
+  const Tensor both = io::SafetensorsFile::open(out()).tensor("logits").clone();
+  const std::vector<std::int64_t> second = {31, 0, 7};
+  io::save_npy(dir_.file("second.npy"), Tensor::from<std::int64_t>({1, 3}, second));
+  ASSERT_EQ(run({}, "second.npy").exit_code, 0);
+  const Tensor alone = io::SafetensorsFile::open(out()).tensor("logits");
+  EXPECT_TRUE(std::ranges::equal(alone.bytes(), both.slice(0, 1, 2).contiguous().bytes()));
+}
+
+TEST_F(RunTest, NamesWhatIsMissing) {
+  expect_refused(run_cli({"run", dir_.file("nowhere"), "--tokens", dir_.file("ids.npy"), "--out", out()}), 2,
+                 {"nowhere", "no such directory"});
+  expect_refused(run({}, "no.npy"), 2, {"no.npy"});
+  std::filesystem::remove(weights());
+  expect_refused(run(), 2, {"model", "model.safetensors"});
+  std::filesystem::remove(model() + "/config.json");
+  expect_refused(run(), 2, {"config.json"});
+}
+
+TEST_F(RunTest, RefusesDamagedWeights) {
+  std::filesystem::resize_file(weights(), std::filesystem::file_size(weights()) - 10);
+  expect_refused(run(), 2, {"model.safetensors"});
+  std::filesystem::resize_file(weights(), 20);
+  expect_refused(run(), 2, {"model.safetensors"});
+}
+
+TEST_F(RunTest, RefusesWeightsThatDoNotFitTheConfig) {
+  const std::string norm = "model.layers.0.input_layernorm.weight";
+  change_weights([&](tensor::NamedTensors& tensors) { tensors[norm] = Tensor::zeros(tensor::DType::kF32, {17}); });
+  expect_refused(run(), 2, {norm, "[17]", "[16]"});
+  change_weights([&](tensor::NamedTensors& tensors) { tensors[norm] = Tensor::zeros(tensor::DType::kI32, {16}); });
+  expect_refused(run(), 2, {norm, "i32", "f32"});
+  change_weights([&](tensor::NamedTensors& tensors) { tensors.erase(norm); });
+  expect_refused(run(), 2, {norm, "missing", "[16]"});
+  change_weights([&](tensor::NamedTensors& tensors) {
+    tensors[norm] = Tensor::zeros(tensor::DType::kF32, {16});
+    tensors["model.layers.0.input_layernorms.weight"] = tensors[norm];
+  });
+  expect_refused(run(), 2, {"input_layernorms", "not expected", "did you mean '" + norm + "'"});
+}
+
+TEST_F(RunTest, RefusesAHalfMtpModuleButRunsWithoutOne) {
+  change_weights([&](tensor::NamedTensors& tensors) { tensors.erase("model.layers.2.eh_proj.weight"); });
+  expect_refused(run(), 2, {"model.layers.2.eh_proj.weight", "missing"});
+  change_weights([&](tensor::NamedTensors& tensors) {
+    std::erase_if(tensors, [](const auto& entry) { return entry.first.starts_with("model.layers.2."); });
+  });
+  EXPECT_EQ(run().exit_code, 0);
+}
+
+TEST_F(RunTest, RefusesWeightsThatAreNotFinite) {
+  change_weights([&](tensor::NamedTensors& tensors) {
+    tensors["lm_head.weight"].mutable_values<float>()[9] = std::numeric_limits<float>::quiet_NaN();
+  });
+  expect_refused(run(), 2, {"lm_head.weight", "element 9", "nan"});
+}
+
+TEST_F(RunTest, RefusesActivationsThatOverflow) {
+  change_weights([&](tensor::NamedTensors& tensors) {
+    for (float& value : tensors["lm_head.weight"].mutable_values<float>()) value = 3e38F;
+  });
+  expect_refused(run(), 2, {"not finite"});
+}
+
+TEST_F(RunTest, RefusesFp8WeightsWithoutScales) {
+  const std::string name = "model.layers.0.self_attn.o_proj.weight";
+  change_weights([&](tensor::NamedTensors& tensors) { tensors[name] = Tensor::zeros(tensor::DType::kE4M3, {16, 8}); });
+  expect_refused(run(), 2, {name, "e4m3", "quantization_config"});
+  nlohmann::json config = small_config();
+  config["quantization_config"] = {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {8, 8}}};
+  write_config("model/config.json", config);
+  expect_refused(run(), 2, {name + "_scale_inv", "missing", "[2, 1]"});
+}
+
+TEST_F(RunTest, RefusesBadConfigs) {
+  nlohmann::json config = small_config();
+  config["kv_lora_ranks"] = 3;
+  write_config("model/config.json", config);
+  expect_refused(run(), 2, {"config.json", "kv_lora_ranks", "did you mean 'kv_lora_rank'"});
+  io::write_text_file(model() + "/config.json", "{\"model_type\": ");
+  expect_refused(run(), 2, {"config.json"});
+}
+
+TEST_F(RunTest, SaysWhichModelsItDoesNotRun) {
+  std::filesystem::copy_file(testing::source_path("data/models/llama-3.1-405b.json"), model() + "/config.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  expect_refused(run(), 4, {"llama", "deepseek_v3"});
+}
+
+TEST_F(RunTest, RefusesBadTokens) {
+  const std::vector<std::int64_t> outside = {1, 2, 3, 4, 32, 5};
+  io::save_npy(dir_.file("outside.npy"), Tensor::from<std::int64_t>({2, 3}, outside));
+  expect_refused(run({}, "outside.npy"), 2, {"[1, 1]", "32", "0 to 31"});
+  const std::vector<std::int64_t> negative = {-1};
+  io::save_npy(dir_.file("negative.npy"), Tensor::from<std::int64_t>({1, 1}, negative));
+  expect_refused(run({}, "negative.npy"), 2, {"[0, 0]", "-1"});
+  const std::vector<std::int32_t> narrow = {1, 2};
+  io::save_npy(dir_.file("narrow.npy"), Tensor::from<std::int32_t>({1, 2}, narrow));
+  expect_refused(run({}, "narrow.npy"), 2, {"i32 [1, 2]", "i64 [B, S]"});
+  io::save_npy(dir_.file("flat.npy"), Tensor::from<std::int64_t>({6}, outside));
+  expect_refused(run({}, "flat.npy"), 2, {"i64 [6]", "i64 [B, S]"});
+  io::save_npy(dir_.file("empty.npy"), Tensor::zeros(tensor::DType::kI64, {1, 0}));
+  expect_refused(run({}, "empty.npy"), 2, {"at least one token"});
+}
+
+TEST_F(RunTest, RefusesBadTapsNumericsAndOutputs) {
+  expect_refused(run({"--tap", "logits,hidden.layr1"}), 2, {"hidden.layr1", "did you mean 'hidden.layer1'"});
+  expect_refused(run({"--tap", "router.logits.layer0"}), 2, {"router.logits.layer0"});  // a dense layer
+  expect_refused(run({"--numerics", "bf16"}), 4, {"bf16", "fp32"});
+  expect_refused(run({"--numerics", "fp33"}), 2, {"fp33", "did you mean 'fp32'"});
+  expect_refused(run_cli({"run", model(), "--tokens", dir_.file("ids.npy"), "--out", dir_.file("out.txt")}), 2,
+                 {"out.txt", ".safetensors"});
+  const std::vector<std::int64_t> one = {1};
+  io::save_npy(dir_.file("one.npy"), Tensor::from<std::int64_t>({1, 1}, one));
+  expect_refused(run({"--tap", "loss"}, "one.npy"), 2, {"loss", "at least 2"});
+}
+
+TEST(InitCommand, RefusesUnknownModels) {
+  const testing::TempDir dir;
+  expect_one_line_error(run_cli({"init", "tinny", "--out", dir.file("x")}), 2, {"tinny", "did you mean 'tiny'"});
+  EXPECT_FALSE(std::filesystem::exists(dir.file("x")));
+}
+
+}  // namespace
+}  // namespace lastbit
