@@ -11,28 +11,17 @@
 namespace lastbit::numerics {
 namespace {
 
-const std::vector<Format> kFp8{Format::kE4M3, Format::kE5M2};
-const std::vector<Format> kFnuz{Format::kE4M3Fnuz, Format::kE5M2Fnuz};
-const std::vector<Format> kHalf{Format::kF16};
-const std::vector<Format> kHalves{Format::kF16, Format::kBF16};
-const std::vector<Format> kTf32{Format::kTF32};
-
 // Rows of rule kTruncated: to FP32 by truncation, to the 13 fraction bits of Hopper's and Ada's FP8, to FP16.
 UnitRow to_f32(const std::vector<Format>& operands, int fraction_bits, int step_k, Evidence evidence) {
-  return {operands,
-          operands.size() > 1 && operands == kFp8,
-          Accumulation::kTruncated,
-          fraction_bits,
-          step_k,
-          Format::kF32,
-          Format::kF32,
-          Rounding::kTowardZero,
-          evidence};
+  const bool fp8 = operands.front() == Format::kE4M3;  // FP8 types mix, 16-bit types do not
+  return {operands,     fp8,          Accumulation::kTruncated, fraction_bits, step_k,
+          Format::kF32, Format::kF32, Rounding::kTowardZero,    evidence};
 }
 
-UnitRow to_e8m13(int step_k, Evidence evidence) {
-  return {kFp8,         true,           Accumulation::kTruncated, 13,      step_k,
-          Format::kF32, Format::kE8M13, Rounding::kTowardZero,    evidence};
+UnitRow to_e8m13(const std::vector<Format>& operands, int step_k, Evidence evidence) {
+  UnitRow row = to_f32(operands, 13, step_k, evidence);
+  row.output_grid = Format::kE8M13;
+  return row;
 }
 
 UnitRow to_f16(const std::vector<Format>& operands, int fraction_bits, int step_k, Evidence evidence) {
@@ -50,37 +39,42 @@ UnitRow rounded_once(const std::vector<Format>& operands, bool mixed, Accumulati
 }
 
 std::vector<Unit> make_units() {
+  const std::vector<Format> fp8{Format::kE4M3, Format::kE5M2};
+  const std::vector<Format> fnuz{Format::kE4M3Fnuz, Format::kE5M2Fnuz};
+  const std::vector<Format> half{Format::kF16};
+  const std::vector<Format> halves{Format::kF16, Format::kBF16};
+  const std::vector<Format> tf32{Format::kTF32};
   constexpr Evidence kGpu = Evidence::kGpuRecords;
   constexpr Evidence kModel = Evidence::kModelVectors;
   constexpr Evidence kNone = Evidence::kUnverified;
   return {
-      {"volta_mma", "V100: mma", {to_f32(kHalf, 23, 4, kGpu), to_f16(kHalf, 23, 4, kNone)}},
-      {"turing_mma", "T4, RTX 20: mma", {to_f32(kHalf, 24, 8, kModel), to_f16(kHalf, 24, 8, kNone)}},
+      {"volta_mma", "V100: mma", {to_f32(half, 23, 4, kGpu), to_f16(half, 23, 4, kNone)}},
+      {"turing_mma", "T4, RTX 20: mma", {to_f32(half, 24, 8, kModel), to_f16(half, 24, 8, kNone)}},
       {"ampere_mma",
        "A100, RTX 30: mma",
-       {to_f32(kHalves, 24, 8, kGpu), to_f16(kHalf, 24, 8, kModel), to_f32(kTf32, 24, 4, kGpu)}},
+       {to_f32(halves, 24, 8, kGpu), to_f16(half, 24, 8, kModel), to_f32(tf32, 24, 4, kGpu)}},
       {"ada_mma",
        "L4, L40S, RTX 40: mma",
-       {to_f32(kHalves, 24, 8, kGpu), to_f16(kHalf, 24, 8, kModel), to_f32(kTf32, 24, 4, kGpu), to_e8m13(16, kGpu),
-        to_f16(kFp8, 13, 16, kModel)}},
+       {to_f32(halves, 24, 8, kGpu), to_f16(half, 24, 8, kModel), to_f32(tf32, 24, 4, kGpu), to_e8m13(fp8, 16, kGpu),
+        to_f16(fp8, 13, 16, kModel)}},
       {"hopper_wgmma",
        "H100, H200, H800: wgmma",
-       {to_e8m13(32, kGpu), to_f16(kFp8, 13, 32, kModel), to_f32(kHalves, 25, 16, kGpu), to_f16(kHalf, 25, 16, kModel),
-        to_f32(kTf32, 25, 8, kGpu)}},
+       {to_e8m13(fp8, 32, kGpu), to_f16(fp8, 13, 32, kModel), to_f32(halves, 25, 16, kGpu),
+        to_f16(half, 25, 16, kModel), to_f32(tf32, 25, 8, kGpu)}},
       {"blackwell_tcgen05",
        "B200: tcgen05.mma",
-       {to_f32(kFp8, 25, 32, kModel), to_f16(kFp8, 25, 32, kModel), to_f32(kHalves, 25, 16, kGpu),
-        to_f16(kHalf, 25, 16, kModel), to_f32(kTf32, 25, 8, kGpu)}},
+       {to_f32(fp8, 25, 32, kModel), to_f16(fp8, 25, 32, kModel), to_f32(halves, 25, 16, kGpu),
+        to_f16(half, 25, 16, kModel), to_f32(tf32, 25, 8, kGpu)}},
       {"rtx_blackwell_mma",
        "RTX 50: mma",
-       {to_f32(kFp8, 25, 32, kModel), to_f16(kFp8, 25, 32, kNone), to_f32(kHalves, 25, 16, kNone),
-        to_f16(kHalf, 25, 16, kNone)}},
-      {"b200_mma_sync", "B200: mma.sync, FP8", {rounded_once(kFp8, true, Accumulation::kExact, 0, 32, kGpu)}},
+       {to_f32(fp8, 25, 32, kModel), to_f16(fp8, 25, 32, kNone), to_f32(halves, 25, 16, kNone),
+        to_f16(half, 25, 16, kNone)}},
+      {"b200_mma_sync", "B200: mma.sync, FP8", {rounded_once(fp8, true, Accumulation::kExact, 0, 32, kGpu)}},
       {"amd_cdna3_mfma",
        "MI300: mfma",
-       {rounded_once(kFnuz, true, Accumulation::kCdna3Split, 24, 16, kModel),
-        rounded_once(kHalves, false, Accumulation::kCdna3, 24, 8, kModel),
-        rounded_once(kTf32, false, Accumulation::kCdna3, 24, 4, kNone)}},
+       {rounded_once(fnuz, true, Accumulation::kCdna3Split, 24, 16, kModel),
+        rounded_once(halves, false, Accumulation::kCdna3, 24, 8, kModel),
+        rounded_once(tf32, false, Accumulation::kCdna3, 24, 4, kNone)}},
   };
 }
 

@@ -22,9 +22,10 @@ const std::map<std::string, std::set<std::string>>& allowed_includes() {
       {"tensor", {"core", "numerics"}},
       {"io", {"core", "numerics", "tensor"}},
       {"ops", {"core", "numerics", "tensor"}},
+      {"check", {"core", "numerics", "tensor", "io", "ops"}},
       {"model", {"core", "numerics", "tensor", "ops", "io"}},
       {"sim", {"core", "io", "ops/cost.h", "model/config.h", "model/config_file.h", "model/counts.h"}},
-      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "sim"}},
+      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "check", "sim"}},
   };
   return table;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 namespace lastbit::testing {
 
@@ -11,6 +13,11 @@ std::string source_path(const std::string& relative) { return std::string(LASTBI
 std::string shared_path(const std::string& relative) { return source_path("../shared/" + relative); }
 
 bool shared_exists() { return std::filesystem::exists(shared_path("golden/README.json")); }
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
 
 TempDir::TempDir() {
   std::string name = (std::filesystem::temp_directory_path() / "lastbit-test-XXXXXX").string();

@@ -13,6 +13,9 @@ bool shared_exists();
 // The path of `relative` in the checkout.
 std::string source_path(const std::string& relative);
 
+// The bytes of a file; empty when it cannot be read.
+std::string read_file(const std::string& path);
+
 // A folder that is removed with everything in it when the object goes.
 class TempDir {
  public:

@@ -1,0 +1,121 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+#include <map>
+
+#include "io/npy.h"
+#include "support/cli.h"
+#include "support/shared.h"
+
+namespace lastbit {
+namespace {
+
+using tensor::Tensor;
+using testing::CliResult;
+using testing::expect_one_line_error;
+
+Tensor ones(std::int64_t rows, std::int64_t cols) {  // in E4M3
+  return Tensor::from<std::uint8_t>({rows, cols},
+                                    std::vector<std::uint8_t>(static_cast<std::size_t>(rows * cols), 0x38));
+}
+
+Tensor scales(tensor::Shape shape, const std::vector<float>& values) {
+  return Tensor::from<float>(std::move(shape), values);
+}
+
+class GemmCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    save("a", ones(2, 200));
+    save("b", ones(3, 200));
+    save("sa", scales({2, 2}, {1, 2, 3, 4}));
+    save("sb", scales({1, 2}, {0.5F, 0.25F}));
+    args_ = {{"--a", path("a")}, {"--b", path("b")}, {"--out", path("d")}};
+  }
+  void save(const std::string& name, const Tensor& tensor) { io::save_npy(path(name), tensor); }
+  [[nodiscard]] std::string path(const std::string& name) const { return folder_.file(name + ".npy"); }
+  void scale() {
+    args_["--scale-a"] = path("sa");
+    args_["--scale-b"] = path("sb");
+  }
+  [[nodiscard]] CliResult run(const std::string& option = "", const std::string& value = "") {
+    if (!option.empty()) args_[option] = value;
+    std::vector<std::string> words{"gemm"};
+    for (const auto& [key, text] : args_) words.insert(words.end(), {key, text});
+    return testing::run_cli(words);
+  }
+  void expect_refused(const CliResult& result, const std::vector<std::string>& parts) {
+    expect_one_line_error(result, 2, parts);
+    EXPECT_FALSE(std::filesystem::exists(path("d")));
+    SetUp();
+  }
+  void expect_result(const std::vector<float>& values) {
+    const CliResult result = run();
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const Tensor d = io::load_npy(path("d"));
+    ASSERT_EQ(d.dtype(), tensor::DType::kF32);
+    ASSERT_EQ(d.shape(), (tensor::Shape{2, 3}));
+    for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(d.values<float>()[i], values[i]);
+  }
+
+  testing::TempDir folder_;
+  std::map<std::string, std::string> args_;
+};
+
+TEST_F(GemmCommand, WithoutScales) { expect_result({200, 200, 200, 200, 200, 200}); }
+
+TEST_F(GemmCommand, WithScalesItPromotes) {
+  scale();  // 128 of the first block, 72 of the second
+  expect_result({64 + 36, 64 + 36, 64 + 36, 192 + 72, 192 + 72, 192 + 72});
+}
+
+TEST_F(GemmCommand, ScalesMayBeBits) {
+  scale();
+  save("sa", scales({2, 2}, {1, 2, 3, 4}).view_as(tensor::DType::kU32));
+  expect_result({64 + 36, 64 + 36, 64 + 36, 192 + 72, 192 + 72, 192 + 72});
+}
+
+TEST_F(GemmCommand, AnotherUnit) {
+  args_["--unit"] = "blackwell_tcgen05";
+  expect_result({200, 200, 200, 200, 200, 200});
+}
+
+TEST_F(GemmCommand, RefusesUnusableScales) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 0.0F, -1.0F}) {
+    scale();
+    save("sa", scales({2, 2}, {1, 2, bad, 4}));
+    expect_refused(run(), {"sa.npy: the scale at [1, 0] is", "expected a positive finite number"});
+  }
+  scale();
+  save("sb", scales({2, 1}, {1, 2}));
+  expect_refused(run(), {"sb.npy: shape [2, 1], expected [1, 2]"});
+  scale();
+  save("sb", Tensor::zeros(tensor::DType::kF64, {1, 2}));
+  expect_refused(run(), {"sb.npy: dtype f64, expected f32 scales"});
+  expect_refused(run("--scale-a", path("sa")), {"--scale-a and --scale-b go together"});
+}
+
+TEST_F(GemmCommand, RefusesPromotionsThatDoNotFit) {
+  expect_refused(run("--promotion", "deepgem"), {"unknown promotion 'deepgem'", "'deepgemm'"});
+  expect_refused(run("--promotion", "deepgemm"), {"--promotion deepgemm needs --scale-a and --scale-b"});
+  scale();
+  expect_refused(run("--promotion", "none"), {"--promotion none takes no scales"});
+  scale();
+  expect_refused(run("--promote-every", "48"), {"48", "multiple of the unit's step, 32"});
+  scale();
+  expect_refused(run("--promote-every", "256"), {"scale_a[0, 1]", "promote every 128"});
+}
+
+TEST_F(GemmCommand, RefusesNamesAndArraysThatDoNotFit) {
+  expect_refused(run("--numerics", "fp8-h80"), {"unknown numerics 'fp8-h80'", "'fp8-h800'"});
+  expect_refused(run("--unit", "hopper_wgma"), {"unknown unit", "'hopper_wgmma'"});
+  expect_refused(run("--numerics", "bf16-h800"), {"a.npy: dtype u8, expected u16 codes of bf16"});
+  expect_refused(run("--a", path("absent")), {"absent.npy"});
+  save("b", ones(3, 199));
+  expect_refused(run(), {"b.npy: shape [3, 199], expected [N, 200]"});
+}
+
+}  // namespace
+}  // namespace lastbit
