@@ -44,6 +44,7 @@ struct Answer {
 
 std::vector<double> seconds(const std::vector<sim::SimTime>& times) {
   std::vector<double> all;
+  all.reserve(times.size());
   for (const sim::SimTime time : times) all.push_back(time.s);
   return all;
 }

@@ -12,7 +12,8 @@ namespace lastbit::sim {
 struct SimTime {
   double s = 0;
 
-  constexpr auto operator<=>(const SimTime&) const = default;
+  friend constexpr bool operator==(SimTime a, SimTime b) { return a.s == b.s; }
+  friend constexpr auto operator<=>(SimTime a, SimTime b) { return a.s <=> b.s; }
   constexpr SimTime& operator+=(SimTime other) {
     s += other.s;
     return *this;

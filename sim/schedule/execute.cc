@@ -1,7 +1,6 @@
 #include "sim/schedule/execute.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "core/error.h"
@@ -140,12 +139,15 @@ SimTime duration(const StageTimes& times, Verb verb, SimTime fused) {
   return {};
 }
 
+constexpr double kLongest = 1e100;  // of any unit of time; sums of the most verbs that build() allows stay finite
+
 // Every (path, stage) has one holder, so that each input has one producer.
 void check_placement(const Schedule& schedule) {
-  std::vector<int> holders(static_cast<std::size_t>(schedule.paths * schedule.stages), 0);
+  const auto stages = static_cast<std::size_t>(schedule.stages);
+  std::vector<int> holders(static_cast<std::size_t>(schedule.paths) * stages, 0);
   for (const std::vector<Placement>& slots : schedule.placement)
     for (const Placement& place : slots)
-      ++holders.at(static_cast<std::size_t>(place.path * schedule.stages + place.stage));
+      ++holders.at(static_cast<std::size_t>(place.path) * stages + static_cast<std::size_t>(place.stage));
   core::check(std::all_of(holders.begin(), holders.end(), [](int count) { return count == 1; }),
               "each stage of each path is held by exactly one rank");
 }
@@ -175,8 +177,8 @@ void validate(const StageTimes& times, SimTime fused, SimTime hop) {
   const std::pair<const char*, SimTime> all[] = {
       {"F", times.forward}, {"B", times.backward}, {"W", times.weight}, {"F&B", fused}, {"the time of a hop", hop}};
   for (const auto& [name, time] : all)
-    if (!std::isfinite(time.s) || time.s < 0)
-      core::fail_input("durations: {} is {}, expected a finite number of at least 0", name, time.s);
+    if (!(time.s >= 0 && time.s <= kLongest))
+      core::fail_input("durations: {} is {}, expected a number from 0 to {}", name, time.s, kLongest);
   if (times.weight > times.backward) {
     core::fail_input("durations: W is {}, expected at most B, {}: W is part of the full backward", times.weight.s,
                      times.backward.s);

@@ -32,7 +32,7 @@ struct StageTimes {
 // The same for every stage.
 [[nodiscard]] Costs uniform_costs(const StageTimes& times, SimTime fused, SimTime hop = {});
 
-// Throws Error(kInput) unless all are finite and at least 0, and W is no longer than the backward that it is part of.
+// Throws Error(kInput) unless all are from 0 to 1e100 and W is no longer than the backward that it is part of.
 void validate(const StageTimes& times, SimTime fused, SimTime hop);
 
 // Time that a rank spends in each class of verb; backward is full plus input-only.

@@ -11,6 +11,7 @@ Schedule build_gpipe(const BuildParams& params) {
   schedule.micro_batches = params.micro_batches;
   for (int rank = 0; rank < params.ranks; ++rank) {
     std::vector<Op> list;
+    list.reserve(2 * static_cast<std::size_t>(params.micro_batches));
     for (int i = 0; i < params.micro_batches; ++i) list.push_back({Verb::kForward, {i, 0}, {}});
     for (int i = 0; i < params.micro_batches; ++i) list.push_back({Verb::kBackward, {i, 0}, {}});
     schedule.placement.push_back({{rank, 0}});

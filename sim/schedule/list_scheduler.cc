@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "core/error.h"
-
 namespace lastbit::sim::schedule {
 namespace {
 
@@ -42,7 +40,10 @@ class Play {
       std::size_t first = 0;
       for (std::size_t r = 1; r < ranks_.size(); ++r)
         if (earlier(choices_[r], choices_[first])) first = r;
-      if (choices_[first].start_s == kNever.s) core::fail_input("zb-h1: no rank may run anything under this limit");
+      if (choices_[first].start_s == kNever.s) {
+        result_.total = kNever;
+        break;
+      }
       start(first, choices_[first]);
       for (std::size_t r = first - std::min<std::size_t>(first, 1); r < std::min(first + 2, ranks_.size()); ++r)
         choices_[r] = choose(r);
@@ -82,11 +83,13 @@ class Play {
     const bool allowed =
         rank.forwards - rank.weights < rule_.limit[r] && rank.forwards - rank.backwards < rule_.run_ahead[r];
     const double forward_s = allowed ? std::max(rank.free_s, forward_arrival(r)) : kNever.s;
-    const double backward_s = std::max(rank.free_s, backward_arrival(r));
+    const bool held = rule_.order == ListOrder::kAlternate && rank.forwards < params_.micro_batches &&
+                      rank.forwards - rank.backwards < rule_.run_ahead[r];
+    const double backward_s = held ? kNever.s : std::max(rank.free_s, backward_arrival(r));
     Choice next{backward_s, Verb::kBackwardInput};
-    const bool forward_sooner = rule_.forward_first ? forward_s <= backward_s : forward_s < backward_s;
-    if (forward_sooner && backward_s >= forward_s + rule_.backward_patience * times.forward.s)
-      next = {forward_s, Verb::kForward};
+    const bool forward_sooner =
+        rule_.order == ListOrder::kForwardFirst ? forward_s <= backward_s : forward_s < backward_s;
+    if (forward_sooner) next = {forward_s, Verb::kForward};
     const bool may_weight = rank.weights < rank.backwards;
     if (may_weight && next.start_s > rank.free_s &&
         next.start_s >= rank.free_s + rule_.weight_patience * times.weight.s)

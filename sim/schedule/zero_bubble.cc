@@ -2,6 +2,7 @@
 // "Zero bubble pipeline parallelism", ICLR 2024. The paper places the weight parts by a heuristic or an ILP; here a
 // family of rules for the list scheduler is played, the best is refined rank by rank, and the shortest play wins.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "core/error.h"
@@ -24,6 +25,7 @@ class Search {
     try_family();
     while (refine_once()) {
     }
+    core::check(best_.total < kNever, "one of the rules always ends");
     return std::move(best_);
   }
 
@@ -52,32 +54,42 @@ class Search {
     return true;
   }
 
-  // The rules that matter: how many micro-batches in flight are used, how far forwards run ahead of 1F1B's warm-up
-  // (-1: as far as the limit lets them), and how long a rank keeps idle for what arrives before a W would end.
+  // How many forwards each rank runs ahead of its backwards: 1F1B's P - r and `beyond` more, or as many more as fill
+  // `share` of the time that the first backward takes to come down from the last rank.
+  [[nodiscard]] std::vector<int> run_ahead(int in_flight, int beyond, double share) const {
+    std::vector<int> ahead(params_.stages.size());
+    double idle_s = 0;
+    int more = 1 + beyond;
+    for (std::size_t rank = ahead.size(); rank-- > 0; ++more) {
+      const StageTimes& times = params_.stages[rank];
+      const double fill = times.forward.s > 0 ? share * idle_s / times.forward.s : 0;
+      // A whole number of forwards may come out a rounding error short of itself.
+      const double wanted = more + std::floor(fill + 1e-9);
+      ahead[rank] = static_cast<int>(std::min<double>(in_flight, wanted));
+      idle_s += times.backward.s - times.weight.s + 2 * params_.hop.s;
+    }
+    return ahead;
+  }
+
+  // The rules that matter: how far forwards run ahead, how long a rank keeps idle for what arrives before a W would
+  // end, which of F and B goes first. One micro-batch fewer in flight than allowed is better now and then.
   void try_family() {
-    const auto ranks = static_cast<std::size_t>(params_.ranks);
-    for (int in_flight = limit_; in_flight >= std::max(1, limit_ - 3); --in_flight) {
-      for (const int beyond_1f1b : {-1, 0, 1, 2}) {
-        ListRule rule;
-        rule.limit.assign(ranks, in_flight);
-        for (int rank = 0; rank < params_.ranks; ++rank)
-          rule.run_ahead.push_back(beyond_1f1b < 0 ? in_flight
-                                                   : std::min(in_flight, params_.ranks - rank + beyond_1f1b));
-        try_patience(std::move(rule));
-      }
+    for (int in_flight = limit_; in_flight >= std::max(1, limit_ - 1); --in_flight) {
+      for (const int beyond : {0, 1}) try_order(in_flight, run_ahead(in_flight, beyond, 0));
+      for (const double share : {0.25, 0.5, 0.75, 1.0}) try_order(in_flight, run_ahead(in_flight, 0, share));
     }
   }
 
-  void try_patience(ListRule rule) {
-    for (const double weight_patience : {0.0, 0.25, 0.5, 0.75, 1.0}) {
-      for (const double backward_patience : {0.0, 0.5, 1.0}) {
-        for (const bool forward_first : {false, true}) {
-          if (optimal()) return;
-          rule.weight_patience = weight_patience;
-          rule.backward_patience = backward_patience;
-          rule.forward_first = forward_first;
-          attempt(rule);
-        }
+  void try_order(int in_flight, const std::vector<int>& ahead) {
+    ListRule rule;
+    rule.limit.assign(ahead.size(), in_flight);
+    rule.run_ahead = ahead;
+    for (const double patience : {0.0, 0.25, 0.5, 0.75, 1.0}) {
+      rule.weight_patience = patience;
+      for (const ListOrder order : {ListOrder::kBackwardFirst, ListOrder::kForwardFirst, ListOrder::kAlternate}) {
+        if (optimal()) return;
+        rule.order = order;
+        attempt(rule);
       }
     }
   }

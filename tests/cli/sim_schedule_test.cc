@@ -116,6 +116,7 @@ TEST(SimSchedule, RefusesWhatBreaksARule) {
   expect_one_line_error(run_cli(arguments("1f1b", {"--w", "3"})), 2, {"W is 3, expected at most B, 2"});
   expect_one_line_error(run_cli(arguments("1f1b", {"--f", "nan"})), 2, {"F is nan"});
   expect_one_line_error(run_cli(arguments("1f1b", {"--f", "-1"})), 2, {"F is -1"});
+  expect_one_line_error(run_cli(arguments("zb-h1", {"--f", "1e308"})), 2, {"F is 1e+308"});
   expect_one_line_error(run_cli(arguments("1f1b", {"--pp", "0"})), 2, {"pipeline ranks: found 0"});
   expect_one_line_error(run_cli(arguments("1f1b", {"--micro-batches", "x"})), 2, {"--micro-batches"});
   expect_one_line_error(run_cli(arguments("zb-h1", {"--activation-limit", "0"})), 2, {"--activation-limit"});

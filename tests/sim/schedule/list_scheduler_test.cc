@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "core/error.h"
-
 namespace lastbit::sim::schedule {
 namespace {
 
@@ -43,11 +41,29 @@ TEST(ListScheduler, APatientRankWaitsForABackwardThatArrivesBeforeItsWeightWould
   EXPECT_EQ(letters(play(params, rule).verbs[0]), "FFbbWW");
 }
 
-TEST(ListScheduler, AnImpossibleRuleIsAnError) {
+TEST(ListScheduler, AlternatingRanksKeepTo1F1B) {
+  ListRule rule;
+  rule.limit = {4, 4};
+  rule.run_ahead = {2, 1};
+  rule.order = ListOrder::kAlternate;
+  const ListPlay played = play(two_ranks(4), rule);
+  for (const auto& [rank, order] : std::vector<std::pair<std::size_t, std::string>>{{0, "FFbFbFbb"}, {1, "FbFbFbFb"}}) {
+    std::string without_weights = letters(played.verbs[rank]);
+    std::erase(without_weights, 'W');
+    EXPECT_EQ(without_weights, order);
+  }
+}
+
+TEST(ListScheduler, ARuleThatDeadlocksNeverEnds) {
   ListRule rule;
   rule.limit = {0, 2};
   rule.run_ahead = {2, 2};
-  EXPECT_THROW(static_cast<void>(play(two_ranks(2), rule)), core::Error);
+  EXPECT_EQ(play(two_ranks(2), rule).total, kNever);
+  // The second rank wants three forwards before its first backward, the first rank gives it two.
+  rule.limit = {3, 3};
+  rule.run_ahead = {2, 3};
+  rule.order = ListOrder::kAlternate;
+  EXPECT_EQ(play(two_ranks(4), rule).total, kNever);
 }
 
 }  // namespace
