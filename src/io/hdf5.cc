@@ -35,7 +35,12 @@ class Handle {
   Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
-  Handle& operator=(Handle&&) = delete;
+  Handle& operator=(Handle&& other) noexcept {
+    reset();
+    id_ = std::exchange(other.id_, -1);
+    close_ = other.close_;
+    return *this;
+  }
   ~Handle() { reset(); }
   herr_t reset() { return id_ < 0 ? 0 : close_(std::exchange(id_, -1)); }
   [[nodiscard]] hid_t get() const { return id_; }
@@ -281,18 +286,26 @@ class Hdf5Writer {
  public:
   Hdf5Writer(std::string path, const std::string& temporary)
       : path_(std::move(path)),
-        file_(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose),
+        groups_(H5Pcreate(H5P_GROUP_CREATE), H5Pclose),
+        datasets_(H5Pcreate(H5P_DATASET_CREATE), H5Pclose),
         links_(H5Pcreate(H5P_LINK_CREATE), H5Pclose),
-        datasets_(H5Pcreate(H5P_DATASET_CREATE), H5Pclose) {
+        file_(-1, H5Fclose) {
+    const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+    const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+    const bool planned =
+        H5Pset_obj_track_times(creation.get(), false) >= 0 && H5Pset_obj_track_times(groups_.get(), false) >= 0 &&
+        H5Pset_obj_track_times(datasets_.get(), false) >= 0 && H5Pset_char_encoding(links_.get(), H5T_CSET_UTF8) >= 0 &&
+        // the oldest format whose structures carry checksums
+        H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0;
+    require(planned, "the file");
+    file_ = Handle(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
     require(file_.valid(), "the file");
-    require(H5Pset_create_intermediate_group(links_.get(), 1) >= 0 &&
-                H5Pset_char_encoding(links_.get(), H5T_CSET_UTF8) >= 0 &&
-                H5Pset_obj_track_times(datasets_.get(), false) >= 0,
-            "the file");
   }
 
   void write(const std::string& key, const Tensor& tensor) const {
     require_name(key);
+    for (std::size_t slash = key.find('/'); slash != std::string::npos; slash = key.find('/', slash + 1))
+      make_group(key.substr(0, slash), key);
     const std::vector<hsize_t> sizes(tensor.shape().begin(), tensor.shape().end());
     const Handle space(
         sizes.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr),
@@ -328,6 +341,12 @@ class Hdf5Writer {
     }
   }
 
+  void make_group(const std::string& group, const std::string& key) const {
+    if (H5Lexists(file_.get(), group.c_str(), H5P_DEFAULT) > 0) return;
+    const Handle made(H5Gcreate2(file_.get(), group.c_str(), links_.get(), groups_.get(), H5P_DEFAULT), H5Gclose);
+    require(made.valid(), key);
+  }
+
   void write_dtype(hid_t dataset, const std::string& key, const std::string& dtype) const {
     const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(type.get(), dtype.size());
@@ -339,9 +358,10 @@ class Hdf5Writer {
   }
 
   std::string path_;
-  Handle file_;
-  Handle links_;
+  Handle groups_;
   Handle datasets_;
+  Handle links_;
+  Handle file_;
 };
 
 }  // namespace

@@ -55,6 +55,9 @@ std::string key_of(const std::string& member) {
 class NpzReader {
  public:
   NpzReader(std::span<const std::byte> bytes, std::string name) : name_(std::move(name)) {
+    if (bytes.size() < kEmptyArchive.size())  // libzip takes an empty file for an archive without members
+      core::fail_input("{}: npz file truncated: found {} bytes, expected at least {}", name_, bytes.size(),
+                       kEmptyArchive.size());
     ZipError error;
     zip_source_t* source = zip_source_buffer_create(bytes.data(), bytes.size(), 0, error.get());
     if (source == nullptr) core::fail_io("{}: {}", name_, error.text());
