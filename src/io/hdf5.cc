@@ -228,11 +228,13 @@ class Hdf5Reader {
     if (H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, &index, keep_link, &links) < 0)
       core::fail_input("{}: damaged HDF5 group '{}': {}", path_, prefix, last_error());
     for (const std::string& link : links) {
+      std::string name = prefix;
+      name += link;
       const Handle object(H5Oopen(group, link.c_str(), H5P_DEFAULT), H5Oclose);
-      require(object, path_ + ":" + prefix + link);
+      require(object, fmt::format("{}:{}", path_, name));
       const H5I_type_t kind = H5Iget_type(object.get());
-      if (kind == H5I_DATASET) names_.insert(prefix + link);
-      if (kind == H5I_GROUP) collect(object.get(), prefix + link + "/", depth + 1);
+      if (kind == H5I_GROUP) collect(object.get(), name + "/", depth + 1);
+      if (kind == H5I_DATASET) names_.insert(std::move(name));
     }
   }
 

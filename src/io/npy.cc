@@ -18,8 +18,8 @@ using tensor::Shape;
 using tensor::Tensor;
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
-constexpr std::size_t kMaxHeaderBytes = std::size_t{1} << 20;  // far more than any shape needs
-constexpr std::size_t kMaxRank = 64;                           // as NumPy 2
+constexpr std::size_t kMaxDictBytes = std::size_t{1} << 20;  // far more than any shape needs
+constexpr std::size_t kMaxRank = 64;                         // as NumPy 2
 
 struct Header {
   DType dtype = DType::kF32;
@@ -68,7 +68,12 @@ class HeaderParser {
   }
 
   [[noreturn]] void fail(std::string_view expected) {
-    const std::string found = at_ < text_.size() ? fmt::format("{:?}", text_.substr(at_, 12)) : "its end";
+    std::string found = "its end";
+    if (at_ < text_.size()) {
+      const char symbol = text_[at_];
+      const bool printable = symbol >= ' ' && symbol <= '~';
+      found = printable ? fmt::format("'{}'", symbol) : fmt::format("byte {:#04x}", static_cast<unsigned char>(symbol));
+    }
     core::fail_input("{}: npy header: found {} at byte {}, expected {}", name_, found, at_, expected);
   }
 
@@ -179,8 +184,8 @@ std::pair<std::size_t, std::size_t> measure_preamble(std::span<const std::byte> 
     core::fail_input("{}: npy file truncated: found {} bytes, expected at least {}", name, bytes.size(), prefix);
   std::size_t length = byte(8) | byte(9) << 8;
   if (major > 1) length |= byte(10) << 16 | byte(11) << 24;
-  if (length > kMaxHeaderBytes)
-    core::fail_input("{}: npy header of {} bytes, expected at most {}", name, length, kMaxHeaderBytes);
+  if (length > kMaxDictBytes)
+    core::fail_input("{}: npy header of {} bytes, expected at most {}", name, length, kMaxDictBytes);
   if (bytes.size() - prefix < length)
     core::fail_input("{}: npy file truncated: found {} bytes of header, expected {}", name, bytes.size() - prefix,
                      length);

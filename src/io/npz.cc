@@ -54,7 +54,7 @@ std::string key_of(const std::string& member) {
 
 class NpzReader {
  public:
-  NpzReader(std::span<const std::byte> bytes, std::string name) : name_(std::move(name)) {
+  NpzReader(std::span<const std::byte> bytes, std::string name) : name_(std::move(name)), archive_bytes_(bytes.size()) {
     if (bytes.size() < kEmptyArchive.size())  // libzip takes an empty file for an archive without members
       core::fail_input("{}: npz file truncated: found {} bytes, expected at least {}", name_, bytes.size(),
                        kEmptyArchive.size());
@@ -90,9 +90,9 @@ class NpzReader {
     constexpr zip_uint64_t kNeeded = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
     if (zip_stat_index(archive_.get(), index, 0, &stat) != 0 || (stat.valid & kNeeded) != kNeeded)
       fail_member(key, zip_strerror(archive_.get()));
-    if (stat.size / kMaxDeflateRatio > stat.comp_size)
-      core::fail_input("{}: npz key '{}' claims {} bytes in {} compressed bytes, more than deflate can give", name_,
-                       key, stat.size, stat.comp_size);
+    if (stat.comp_size > archive_bytes_ || stat.size / kMaxDeflateRatio > stat.comp_size)
+      core::fail_input("{}: npz key '{}' claims {} bytes from {} compressed ones in an archive of {}", name_, key,
+                       stat.size, stat.comp_size, archive_bytes_);
     const Member member(zip_fopen_index(archive_.get(), index, 0));
     if (member == nullptr) fail_member(key, zip_strerror(archive_.get()));
     std::vector<std::byte> bytes(stat.size);
@@ -112,6 +112,7 @@ class NpzReader {
   }
 
   std::string name_;
+  std::size_t archive_bytes_;
   Archive archive_;
   std::map<std::string, zip_uint64_t> members_;
 };

@@ -21,7 +21,7 @@ using tensor::Shape;
 using tensor::Tensor;
 
 constexpr std::size_t kLengthBytes = 8;
-constexpr std::size_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+constexpr std::size_t kMaxJsonBytes = 100'000'000;  // the limit of the reference implementation
 
 struct NamedDType {
   std::string_view name;
@@ -115,9 +115,9 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
                      kLengthBytes);
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < kLengthBytes; ++i) length |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
-  if (length > kMaxHeaderBytes)
+  if (length > kMaxJsonBytes)
     core::fail_input("{}: not a safetensors file: its header would have {} bytes, expected at most {}", path, length,
-                     kMaxHeaderBytes);
+                     kMaxJsonBytes);
   if (bytes.size() - kLengthBytes < length)
     core::fail_input("{}: safetensors file truncated: found {} bytes of header, expected {}", path,
                      bytes.size() - kLengthBytes, length);

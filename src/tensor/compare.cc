@@ -271,7 +271,7 @@ class Comparer {
 bool is_float(DType dtype) { return dtype == DType::kF64 || format_of(dtype).has_value(); }
 
 // Exact for every float dtype.
-Tensor to_f64(const Tensor& tensor) {
+Tensor values_in_f64(const Tensor& tensor) {
   const Tensor dense = tensor.contiguous();
   const ElementType type(dense.dtype());
   Tensor result = Tensor::empty(DType::kF64, dense.shape());
@@ -291,7 +291,7 @@ Comparison refuse(const Tensor& reference, std::string difference) {
 }
 
 Comparison compare_by_value(const Tensor& reference, const Tensor& candidate, const Tolerance& tolerance) {
-  return Comparer(to_f64(reference), to_f64(candidate), tolerance, ElementType(DType::kF64), true).run();
+  return Comparer(values_in_f64(reference), values_in_f64(candidate), tolerance, ElementType(DType::kF64), true).run();
 }
 
 }  // namespace

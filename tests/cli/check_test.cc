@@ -115,6 +115,15 @@ TEST_F(CheckTest, CodesAreReadAs) {
   expect_one_line_error(check(reference, candidate, {"--as", "e4m2"}), 2, {"e4m2", "did you mean"});
 }
 
+TEST_F(CheckTest, KeysThatAreNotUtf8ArePrinted) {
+  const std::string file = save("a.npz", {{"\xff\xe5 x", floats({1})}, {"y", floats({2})}});
+  const CliResult text = check(file, file);
+  EXPECT_EQ(text.exit_code, 0) << text.out << text.err;
+  const CliResult json = check(file, file, {"--json"});
+  EXPECT_EQ(json.exit_code, 0) << json.err;
+  EXPECT_TRUE(nlohmann::json::accept(json.out)) << json.out;
+}
+
 TEST_F(CheckTest, BadInputIsOneLine) {
   const std::string reference = save("a.npz", {{"logits", floats({1})}, {"loss", floats({2})}});
   expect_one_line_error(check(reference, dir_.file("none.npz")), 2, {"none.npz", "no such file"});

@@ -139,6 +139,13 @@ TEST(Npy, RefusesMalformedHeaders) {
   for (const std::string& header : headers) EXPECT_NE(error_of(npy(header, "aaaa")), "") << header;
 }
 
+TEST(Npy, MessagesHoldOnlyPrintableText) {
+  for (int value = 0x80; value < 0x100; ++value) {
+    const std::string message = error_of(npy("{" + std::string(1, static_cast<char>(value)) + "}", ""));
+    EXPECT_NE(message.find(fmt::format("found byte {:#04x} at byte 1", value)), std::string::npos) << message;
+  }
+}
+
 TEST(Npy, RefusesLyingSizes) {
   EXPECT_NE(error_of(npy(dict("<f4", "False", "(2,)"), "aaaa"))
                 .find("truncated: found 4 bytes of elements, expected 8 ([2] f32)"),

@@ -117,6 +117,20 @@ TEST(Npz, TruncatedAtEveryLengthIsRefused) {
   }
 }
 
+TEST(Npz, ClaimsOfSizesThatCannotBeAreRefused) {
+  const testing::TempDir dir;
+  save_npz(dir.file("a.npz"), {{"a", sample(DType::kU8, {5})}});
+  std::vector<std::byte> bytes = read_bytes(dir.file("a.npz"));
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::size_t entry = text.find("PK\1\2");
+  ASSERT_NE(entry, std::string::npos);
+  // sizes in the central directory: compressed at 20, uncompressed at 24, little-endian
+  bytes.at(entry + 27) = std::byte{0x70};
+  EXPECT_NE(error_of([&] { (void)parse_npz(bytes, "t.npz"); }).find("claims 18790"), std::string::npos);
+  bytes.at(entry + 23) = std::byte{0x70};
+  EXPECT_NE(error_of([&] { (void)parse_npz(bytes, "t.npz"); }).find("in an archive of"), std::string::npos);
+}
+
 TEST(Npz, AnyChangedByteIsRefusedOrHarmless) {
   const testing::TempDir dir;
   const NamedTensors tensors{{"a", sample(DType::kF32, {2, 3})}};
