@@ -17,3 +17,14 @@ if(LASTBIT_SCALAR)
   target_compile_options(lastbit_flags INTERFACE -fno-tree-vectorize -fno-tree-slp-vectorize)
   target_compile_definitions(lastbit_flags INTERFACE HWY_COMPILE_ONLY_SCALAR)
 endif()
+
+# lastbit_precompile(TARGET HEADER...): headers that most sources of the target read. Off, every file must still compile.
+function(lastbit_precompile target)
+  if(LASTBIT_PCH)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+# ccache sees through precompiled headers only with this (and CCACHE_SLOPPINESS=pch_defines,time_macros).
+if(LASTBIT_PCH AND LASTBIT_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(lastbit_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
