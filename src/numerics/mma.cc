@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "numerics/exact_sum.h"
-#include "numerics/round.h"
+#include "numerics/mma_parts.h"
 
 namespace lastbit::numerics {
 namespace {
@@ -16,80 +16,20 @@ constexpr int kCdna3SumBits = 31;
 constexpr int kCdna3CBits = 24;
 constexpr int kCdna3CReach = 25;  // 8-bit types drop a c whose exponent is below M - 25
 
-// c as a term: value = significand * 2^(exponent - fraction_bits).
-struct AccumulatorTerm {
-  NumberKind kind;
-  bool negative;
-  std::int64_t significand;
-  int exponent;  // kZeroExponent when c is zero
-  int fraction_bits;
-};
-
-AccumulatorTerm unpack_accumulator(std::uint32_t code, Format format) {
-  const Unpacked c = unpack(code, format);
-  const int exponent = c.kind == NumberKind::kFinite ? c.exponent : kZeroExponent;
-  return {c.kind, c.negative, c.significand, exponent, describe(format).fraction_bits};
-}
-
-// value * 2^shift, truncated toward zero.
-std::int64_t shift_truncating(std::int64_t value, int shift) {
-  if (shift >= 0) return value * (std::int64_t{1} << shift);
-  if (shift <= -63) return 0;
-  return value < 0 ? -(-value >> -shift) : value >> -shift;
-}
-
-// value * 2^shift, rounded toward -inf.
-std::int64_t shift_flooring(std::int64_t value, int shift) {
-  if (shift >= 0) return value * (std::int64_t{1} << shift);
-  return value >> std::min(-shift, 63);
-}
-
-struct Signs {
-  bool positive_inf = false;
-  bool negative_inf = false;
-  bool nan = false;
-
-  void add_inf(bool negative) { (negative ? negative_inf : positive_inf) = true; }
-};
-
-std::uint32_t special_result(const MmaRule& rule, const Signs& signs) {
-  const FormatDescriptor& d = describe(rule.d);
-  if (signs.nan || (signs.positive_inf && signs.negative_inf)) return rule.nan_code;
-  return (d.max_finite_code() + 1) | (signs.negative_inf ? d.sign_code() : 0);
-}
-
 // The IEEE sum of terms of which at least one is Inf or NaN.
 std::uint32_t sum_of_specials(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c) {
-  Signs signs;
-  signs.nan = c.kind == NumberKind::kNan;
-  if (c.kind == NumberKind::kInf) signs.add_inf(c.negative);
+  SpecialTerms terms;
+  terms.nan = c.kind == NumberKind::kNan;
+  if (c.kind == NumberKind::kInf) terms.add_inf(c.negative);
   for (int k = 0; k < rule.step_k; ++k) {
     if (a.exponents[k] < kSpecialThreshold && b.exponents[k] < kSpecialThreshold) continue;
     // NaN and zero both have significand 0: NaN times x and Inf times 0 are NaN.
     if (a.significands[k] == 0 || b.significands[k] == 0)
-      signs.nan = true;
+      terms.nan = true;
     else
-      signs.add_inf((a.significands[k] < 0) != (b.significands[k] < 0));
+      terms.add_inf((a.significands[k] < 0) != (b.significands[k] < 0));
   }
-  return special_result(rule, signs);
-}
-
-// Puts (negative ? -1 : 1) * value on the output's grid.
-std::uint32_t round_output(const MmaRule& rule, bool negative, ExactMagnitude value) {
-  if (value.magnitude == 0) return 0;
-  const FormatDescriptor& grid = describe(rule.output_grid);
-  const std::uint64_t code = round_to_grid(grid, negative, value, rule.output_rounding, 0);
-  if (code == 0) return 0;  // +0
-  if (code > grid.max_finite_code()) {
-    Signs signs;
-    signs.add_inf(negative);
-    return special_result(rule, signs);
-  }
-  return (static_cast<std::uint32_t>(code) | (negative ? grid.sign_code() : 0)) << grid.code_shift;
-}
-
-std::uint32_t round_output(const MmaRule& rule, std::int64_t sum, int exponent) {
-  return round_output(rule, sum < 0, {static_cast<std::uint64_t>(sum < 0 ? -sum : sum), exponent, false});
+  return special_result(rule, terms);
 }
 
 // The largest exponent sum of products k = first, first + stride, ...; below kZeroThreshold when all are zero.
@@ -150,17 +90,17 @@ std::uint32_t step_exact(const MmaRule& rule, OperandRow a, OperandRow b, const 
 }
 
 // CDNA3: a single product of 2^128 or more is an Inf of its own.
-Signs overflowing_products(const MmaRule& rule, OperandRow a, OperandRow b) {
-  Signs signs;
+SpecialTerms overflowing_products(const MmaRule& rule, OperandRow a, OperandRow b) {
+  SpecialTerms terms;
   const int fraction_bits = product_fraction_bits(rule);
   for (int k = 0; k < rule.step_k; ++k) {
     const std::int64_t product = static_cast<std::int64_t>(a.significands[k]) * b.significands[k];
     const auto magnitude = static_cast<std::uint64_t>(product < 0 ? -product : product);
     const int leading =
         static_cast<int>(std::bit_width(magnitude)) - 1 + a.exponents[k] + b.exponents[k] - fraction_bits;
-    if (magnitude != 0 && leading >= 128) signs.add_inf(product < 0);
+    if (magnitude != 0 && leading >= 128) terms.add_inf(product < 0);
   }
-  return signs;
+  return terms;
 }
 
 // The sum of products in multiples of 2^(exponent - F).
@@ -185,8 +125,8 @@ ProductSum sum_cdna3(const MmaRule& rule, OperandRow a, OperandRow b, int produc
 std::uint32_t step_cdna3(const MmaRule& rule, OperandRow a, OperandRow b, const AccumulatorTerm& c,
                          int products_exponent) {
   if (products_exponent >= 127) {
-    const Signs signs = overflowing_products(rule, a, b);
-    if (signs.positive_inf || signs.negative_inf) return special_result(rule, signs);
+    const SpecialTerms terms = overflowing_products(rule, a, b);
+    if (terms.positive_inf || terms.negative_inf) return special_result(rule, terms);
   }
   const ProductSum products = sum_cdna3(rule, a, b, products_exponent);
   const int largest = std::max(products.exponent, c.exponent);
