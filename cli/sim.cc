@@ -6,6 +6,7 @@ namespace lastbit::cli {
 void add_sim(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("sim", "Forecast clusters that train and serve");
   command->require_subcommand(1);
+  add_sim_train(*command, action);
   add_sim_schedule(*command, action);
 }
 

@@ -40,33 +40,4 @@ EndWork mtp_projection_work(const LayerSetting& setting) {
   return work;
 }
 
-double training_flops_per_token(const model::ModelConfig& model, double sequence_tokens, bool causal) {
-  LayerSetting setting;
-  setting.model = model;
-  setting.tokens = sequence_tokens;
-  setting.sequence_tokens = sequence_tokens;
-  setting.routing.experts = static_cast<double>(model.n_routed_experts);
-  setting.routing.groups = static_cast<double>(model.n_group);
-  setting.routing.kept_groups = static_cast<double>(model.topk_group);
-  setting.routing.top_k = static_cast<double>(model.num_experts_per_tok);
-  double moe_layers = 0;
-  for (std::int64_t layer = 0; layer < model.num_hidden_layers; ++layer)
-    moe_layers += model.is_moe_layer(layer) ? 1 : 0;
-  const double layers = static_cast<double>(model.num_hidden_layers);
-  double flops = (layers - moe_layers) * layer_work(setting, false).model_flops();
-  if (moe_layers > 0) flops += moe_layers * layer_work(setting, true).model_flops();
-  flops += 6 * sequence_tokens * static_cast<double>(model.hidden_size) * static_cast<double>(model.vocab_size);
-  if (!causal) {
-    // All pairs instead of (S + 1) / 2 keys a query: forward and backward.
-    const LayerWork dense = layer_work(setting, false);
-    for (Segment segment : {Segment::kAttentionForward, Segment::kAttentionBackward}) {
-      for (const Operator& op : dense.at(segment)) {
-        const bool core = op.kind == OpKind::kAttentionForward || op.kind == OpKind::kAttentionBackward;
-        if (core) flops += layers * op.model_flops * (2 * sequence_tokens / (sequence_tokens + 1) - 1);
-      }
-    }
-  }
-  return flops / sequence_tokens;
-}
-
 }  // namespace lastbit::sim::workload

@@ -1,0 +1,60 @@
+// lastbit sim train: how long a cluster takes to train a model, and what it costs.
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/command.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "sim/train/forecast.h"
+#include "sim/train/trace.h"
+
+namespace lastbit::cli {
+namespace {
+
+struct Options {
+  sim::train::ForecastRequest request;
+  bool json = false;
+  std::string trace;
+};
+
+int run_sim_train(const Options& options) {
+  const sim::train::Forecast forecast = sim::train::forecast_training(options.request);
+  if (!options.trace.empty()) {
+    sim::train::write_trace(forecast, options.trace);
+    core::log_info("wrote {}: drop it on ui.perfetto.dev", options.trace);
+  }
+  if (options.json) {
+    std::cout << sim::train::to_json(forecast).dump() << '\n';
+  } else {
+    std::cout << sim::train::to_text(forecast);
+  }
+  return core::kExitOk;
+}
+
+}  // namespace
+
+void add_sim_train(CLI::App& app, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("train", "Forecast a training job: step time and its split, MFU, GPU-hours, dollars");
+  auto options = std::make_shared<Options>();
+  command->add_option("--model", options->request.model, "Preset, Hugging Face directory or config.json")->required();
+  command->add_option("--cluster", options->request.cluster, "Preset of data/clusters, or a .toml or .json file")
+      ->required();
+  command->add_option("--job", options->request.job, "Preset of data/jobs, or a .toml or .json file")->required();
+  command->add_option("--schedule", options->request.schedule,
+                      "Pipeline schedule instead of the job's: dualpipe, 1f1b, zb1p, ... A phase that names its own "
+                      "keeps it");
+  command
+      ->add_option(
+          "--set", options->request.settings,
+          "Change a value: cluster.KEY, job.KEY, model.KEY or assume.NAME, as in assume.routing_load_factor=1.1 "
+          "or cluster.network.nic_attainable='40 GB/s'; may be repeated")
+      ->allow_extra_args(false);
+  command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
+  command->add_option("--trace", options->trace, "Write one pipeline's step as a Chrome trace (.json)");
+  command->callback([&action, options] { action = [options] { return run_sim_train(*options); }; });
+}
+
+}  // namespace lastbit::cli

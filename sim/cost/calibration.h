@@ -1,0 +1,98 @@
+// Measured kernel times: the tables of data/calibration/<folder>, each with its source.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sim/workload/operator.h"
+
+namespace lastbit::sim::cost {
+
+// Times of one kernel at one (n, k) by number of rows, rising.
+struct GemmFamily {
+  workload::OpKind kind = workload::OpKind::kGemm;
+  double n = 0;
+  double k = 0;
+  double groups = 1;
+  std::vector<double> tokens;
+  std::vector<double> seconds;
+};
+
+// Times of a causal attention core by sequence length; queries = keys unless given.
+struct AttentionFamily {
+  workload::OpKind kind = workload::OpKind::kAttentionForward;
+  double heads = 0;
+  double qk_dim = 0;
+  double v_dim = 0;
+  std::vector<double> keys;
+  std::vector<double> seconds;
+};
+
+struct MemoryTime {
+  std::string op;
+  double rows = 0;
+  double width = 0;
+  double seconds = 0;
+};
+
+// An all-to-all beside compute kernels, on the reference cluster.
+struct TransferTime {
+  std::string name;
+  double tokens = 0;
+  double hidden = 0;
+  double bytes_per_element = 0;
+  double seconds = 0;
+  double wait_s = 0;   // for the other ranks, before it
+  double setup_s = 0;  // layout or cast kernels before that
+};
+
+struct SegmentGap {
+  std::string segment;
+  double seconds = 0;
+};
+
+// An all-to-all alone: logical bandwidth in B/s at a number of expert ranks.
+struct TransferRate {
+  double expert_ranks = 0;
+  double dispatch = 0;
+  double combine = 0;
+};
+
+// What the measurements were taken on: times are carried to another GPU by these peaks.
+struct Reference {
+  double fp8_flops = 0;
+  double bf16_flops = 0;
+  double hbm_bandwidth = 0;
+  double nic_peak = 0;
+  double nvlink_attainable = 0;
+  int sms = 0;
+  int communication_sms = 0;
+};
+
+struct Calibration {
+  std::string name;  // empty: no tables, everything is a roofline
+  Reference reference;
+  // Beside communication, on training_sms: the kernels of a real training run.
+  double training_sms = 0;
+  std::vector<GemmFamily> training_gemms;
+  std::vector<AttentionFamily> training_attention;
+  std::vector<MemoryTime> memory;
+  std::vector<SegmentGap> gaps;
+  std::vector<TransferTime> transfers;
+  // Alone, on all SMs.
+  std::vector<GemmFamily> alone_gemms;
+  std::vector<AttentionFamily> alone_attention;
+  std::vector<TransferRate> transfer_rates;
+  // The profiled chunk, to hold the model to.
+  double profile_layers = 0;
+  double profile_places = 0;  // nodes that a token went to, its own included
+  double profile_span_s = 0;
+  double profile_busy_s = 0;
+  std::vector<std::string> sources;  // titles, for the report
+};
+
+// Reads the folder below data/calibration; an empty name gives an empty calibration. Error(kInput): unknown folder or
+// key, tables that are not rising.
+[[nodiscard]] Calibration load_calibration(const std::string& name);
+
+}  // namespace lastbit::sim::cost

@@ -1,0 +1,95 @@
+#include "sim/train/forecast.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "io/config_file.h"
+#include "model/config_file.h"
+#include "model/counts.h"
+#include "sim/cost/calibration.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+struct Move {
+  const char* name;
+  double value;
+};
+
+// Moves of what matters most among the assumptions, to show what the unknown is worth.
+constexpr std::array kMoves{Move{"routing_load_factor", 1.1},  Move{"routing_load_factor", 1.2},
+                            Move{"bf16_gemm_efficiency", 0.6}, Move{"bf16_gemm_efficiency", 0.8},
+                            Move{"solo_compute_sms", 112},     Move{"pipeline_exposed", 0},
+                            Move{"expert_sync", 1000},         Move{"perfect_kernels", 1}};
+
+model::ModelConfig load_model(const ForecastRequest& request, const std::vector<cluster::Override>& overrides) {
+  const std::string path = model::model_config_path(request.model);
+  nlohmann::json object = io::load_config_file(path);
+  cluster::apply_overrides(object, overrides, "model");
+  return model::parse_model_config(object, path);
+}
+
+void headline_figures(Forecast& forecast) {
+  const PhaseForecast& phase = forecast.main();
+  const double tokens = static_cast<double>(phase.phase.sequence_tokens) * phase.phase.batch_sequences;
+  const double per_s = tokens / phase.step_s;
+  forecast.tokens_per_day = per_s * 86400;
+  forecast.tokens_per_gpu_s = per_s / phase.groups.world;
+  forecast.flops_per_token_causal = model::count_flops(forecast.model, phase.phase.sequence_tokens, true).training();
+  forecast.flops_per_token_noncausal =
+      model::count_flops(forecast.model, phase.phase.sequence_tokens, false).training();
+  forecast.tflops_causal = forecast.tokens_per_gpu_s * forecast.flops_per_token_causal / 1e12;
+  forecast.tflops_noncausal = forecast.tokens_per_gpu_s * forecast.flops_per_token_noncausal / 1e12;
+  forecast.mfu_causal = forecast.tflops_causal * 1e12 / forecast.cluster.gpu.bf16_flops;
+  forecast.mfu_noncausal = forecast.tflops_noncausal * 1e12 / forecast.cluster.gpu.bf16_flops;
+}
+
+void add_sensitivity(Forecast& forecast, const cost::Calibration& calibration) {
+  for (const Move& move : kMoves) {
+    cost::Assumptions moved = forecast.job.assumptions;
+    if (moved[move.name] == move.value) continue;
+    moved.set(move.name, move.value);
+    const cost::CostModel cost(forecast.cluster, calibration, moved);
+    const double step_s = forecast_phase(forecast.model, forecast.job, cost, forecast.main().phase).step_s;
+    forecast.sensitivity.push_back({move.name, move.value, step_s});
+  }
+}
+
+}  // namespace
+
+Forecast forecast_training(const ForecastRequest& request) {
+  const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
+  Forecast forecast;
+  forecast.model_name = request.model;
+  forecast.model = load_model(request, overrides);
+  forecast.cluster = cluster::load_cluster(request.cluster, overrides);
+  forecast.job = load_job(request.job, overrides);
+  if (!request.schedule.empty()) forecast.job.layout.schedule = request.schedule;
+  const cost::Calibration calibration = cost::load_calibration(forecast.cluster.calibration);
+  const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);
+  for (const Phase& phase : forecast.job.phases) {
+    if (phase.given_gpu_hours) {
+      forecast.gpu_hours_given += *phase.given_gpu_hours;
+      continue;
+    }
+    forecast.phases.push_back(forecast_phase(forecast.model, forecast.job, cost, phase));
+    if (phase.tokens > forecast.main().phase.tokens) forecast.headline = forecast.phases.size() - 1;
+  }
+  forecast.gpu_hours_total = forecast.gpu_hours_given;
+  for (const PhaseForecast& phase : forecast.phases) forecast.gpu_hours_total += phase.gpu_hours;
+  forecast.usd_total = forecast.gpu_hours_total * forecast.job.usd_per_gpu_hour;
+  headline_figures(forecast);
+  forecast.profile_span_s = calibration.profile_span_s;
+  forecast.in_situ_factor = cost.in_situ_factor();
+  forecast.calibration_sources = calibration.sources;
+  if (request.sensitivity) add_sensitivity(forecast, calibration);
+  // Published figures belong to the run as it was: not to a changed model, cluster or layout.
+  bool changed = false;
+  for (const cluster::Override& change : overrides) changed = changed || change.subject != "assume";
+  if (!changed && (request.schedule.empty() || request.schedule == "dualpipe")) {
+    forecast.published = published_figures(request.model, forecast.cluster.name, forecast.job.name);
+  }
+  return forecast;
+}
+
+}  // namespace lastbit::sim::train

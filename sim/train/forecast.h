@@ -1,0 +1,66 @@
+// The forecast of a training job: every phase, and what the run costs.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "sim/cluster/cluster.h"
+#include "sim/train/job.h"
+#include "sim/train/phase.h"
+#include "sim/train/published.h"
+
+namespace lastbit::sim::train {
+
+// One assumption moved, and the step that follows.
+struct Sensitivity {
+  std::string name;
+  double value = 0;
+  double step_s = 0;
+};
+
+struct Forecast {
+  std::string model_name;
+  model::ModelConfig model;
+  cluster::Cluster cluster;
+  Job job;
+  std::vector<PhaseForecast> phases;  // the predicted ones
+  std::size_t headline = 0;           // of phases: the one with the most tokens, whose step is reported
+  double tokens_per_day = 0;
+  double tokens_per_gpu_s = 0;
+  double flops_per_token_causal = 0;
+  double flops_per_token_noncausal = 0;
+  double tflops_causal = 0;  // a GPU
+  double tflops_noncausal = 0;
+  double mfu_causal = 0;  // of the BF16 peak
+  double mfu_noncausal = 0;
+  double gpu_hours_given = 0;  // not predicted
+  double gpu_hours_total = 0;  // given ones included
+  double usd_total = 0;
+  double profile_span_s = 0;  // of the calibration's chunk, as published
+  double in_situ_factor = 1;
+  std::vector<std::string> calibration_sources;
+  std::vector<Sensitivity> sensitivity;
+  Published published;
+
+  [[nodiscard]] const PhaseForecast& main() const { return phases[headline]; }
+};
+
+struct ForecastRequest {
+  std::string model;
+  std::string cluster;
+  std::string job;
+  std::string schedule;               // replaces the job's; phases that name their own keep it
+  std::vector<std::string> settings;  // "--set" values
+  bool sensitivity = true;
+};
+
+// Loads what the request names, predicts every phase. Error(kInput) as the loaders and forecast_phase say.
+[[nodiscard]] Forecast forecast_training(const ForecastRequest& request);
+
+// The machine form: keys of the command's contract.
+[[nodiscard]] nlohmann::json to_json(const Forecast& forecast);
+// The text for people: predicted beside published, where the figures come from, what was assumed.
+[[nodiscard]] std::string to_text(const Forecast& forecast);
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,145 @@
+// The machine form of a training forecast.
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "sim/train/forecast.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+using nlohmann::json;
+
+json breakdown_json(const Breakdown& part) {
+  return {{"F_s", part.forward_s},
+          {"B_s", part.backward_s},
+          {"W_s", part.weight_s},
+          {"FB_s", part.fused_s},
+          {"bubble_s", part.bubble_s},
+          {"optimizer_s", part.optimizer_s},
+          {"exposed_comm_s", part.exposed_comm_s}};
+}
+
+json phase_json(const PhaseForecast& phase) {
+  json stages = json::array();
+  for (const StageForecast& stage : phase.stages) {
+    stages.push_back({{"layers", stage.layers},
+                      {"F_s", stage.forward_s},
+                      {"B_s", stage.backward_s},
+                      {"W_s", stage.weight_s},
+                      {"FB_s", stage.fused_s}});
+  }
+  return {{"sequence_tokens", phase.phase.sequence_tokens},
+          {"batch_sequences", phase.phase.batch_sequences},
+          {"tokens", phase.phase.tokens},
+          {"context_parallel", phase.phase.context_parallel},
+          {"data_parallel", phase.groups.data_parallel},
+          {"micro_batches", phase.groups.micro_batches},
+          {"schedule", phase.schedule},
+          {"step_s", phase.step_s},
+          {"steps", phase.steps},
+          {"gpu_hours", phase.gpu_hours},
+          {"pipeline_hop_s", phase.hop_s},
+          {"breakdown", breakdown_json(phase.first)},
+          {"breakdown_mean", breakdown_json(phase.mean)},
+          {"stages", std::move(stages)}};
+}
+
+// By name: hours, the parts they are made of, and whether they were predicted.
+json phases_json(const Forecast& forecast) {
+  json phases = json::object();
+  for (const Phase& phase : forecast.job.phases) {
+    json& entry = phases[phase.name];
+    if (entry.is_null()) entry = {{"gpu_hours", 0.0}, {"predicted", true}};
+    if (!phase.given_gpu_hours) continue;
+    entry["gpu_hours"] = entry["gpu_hours"].get<double>() + *phase.given_gpu_hours;
+    entry["predicted"] = false;
+  }
+  for (const PhaseForecast& phase : forecast.phases) {
+    json& entry = phases[phase.phase.name];
+    entry["gpu_hours"] = entry["gpu_hours"].get<double>() + phase.gpu_hours;
+    entry["parts"].push_back(phase_json(phase));
+  }
+  for (auto& [name, entry] : phases.items()) {
+    entry["usd"] = entry["gpu_hours"].get<double>() * forecast.job.usd_per_gpu_hour;
+  }
+  return phases;
+}
+
+json provenance_json(const Census& census) {
+  json result = json::object();
+  for (std::size_t i = 0; i < cost::kNumProvenances; ++i) {
+    result[cost::kProvenanceNames[i]] = {{"operators", census.operators[i]}, {"seconds", census.seconds[i]}};
+  }
+  return result;
+}
+
+json assumptions_json(const cost::Assumptions& assumptions) {
+  json result = json::array();
+  for (const cost::Assumption& entry : assumptions.entries()) {
+    result.push_back({{"name", entry.name}, {"value", entry.value}, {"unit", entry.unit}, {"source", entry.source}});
+  }
+  return result;
+}
+
+// The published figures with the predicted one and the relative error of each.
+json published_json(const Forecast& forecast, const json& predicted) {
+  json result = json::object();
+  for (const auto& [key, figure] : forecast.published) {
+    std::string pointer = "/" + key;
+    for (char& c : pointer) c = c == '.' ? '/' : c;
+    const json::json_pointer place(pointer);
+    if (!predicted.contains(place)) continue;
+    const json& holder = predicted.at(place.parent_pointer());
+    if (holder.is_object() && !holder.value("predicted", true)) continue;  // given, so there is no error to state
+    const double value = predicted.at(place).get<double>();
+    result[key] = {{"published", figure.value},
+                   {"predicted", value},
+                   {"error", figure.value > 0 ? value / figure.value - 1 : 0},
+                   {"source", figure.source}};
+  }
+  return result;
+}
+
+}  // namespace
+
+json to_json(const Forecast& forecast) {
+  const PhaseForecast& main = forecast.main();
+  json result = {{"schema_version", 1},
+                 {"model", forecast.model_name},
+                 {"cluster", forecast.cluster.name},
+                 {"job", forecast.job.name},
+                 {"schedule", main.schedule},
+                 {"gpus", main.groups.world},
+                 {"micro_batches", main.groups.micro_batches},
+                 {"step_s", main.step_s},
+                 {"tokens_per_day", forecast.tokens_per_day},
+                 {"tokens_per_gpu_s", forecast.tokens_per_gpu_s},
+                 {"flops_per_token_causal", forecast.flops_per_token_causal},
+                 {"flops_per_token_noncausal", forecast.flops_per_token_noncausal},
+                 {"tflops_per_gpu_causal", forecast.tflops_causal},
+                 {"tflops_per_gpu_noncausal", forecast.tflops_noncausal},
+                 {"mfu_causal", forecast.mfu_causal},
+                 {"mfu_noncausal", forecast.mfu_noncausal},
+                 {"gpu_hours_total", forecast.gpu_hours_total},
+                 {"gpu_hours_given", forecast.gpu_hours_given},
+                 {"usd_total", forecast.usd_total},
+                 {"breakdown", breakdown_json(main.first)},
+                 {"breakdown_mean", breakdown_json(main.mean)},
+                 {"phases", phases_json(forecast)},
+                 {"provenance", provenance_json(main.census)},
+                 {"assumptions", assumptions_json(forecast.job.assumptions)},
+                 {"calibration",
+                  {{"sources", forecast.calibration_sources},
+                   {"in_situ_factor", forecast.in_situ_factor},
+                   {"profile_chunk_s", forecast.profile_span_s},
+                   {"profile_chunk_model_s", main.profile_chunk_s}}}};
+  json sensitivity = json::array();
+  for (const Sensitivity& entry : forecast.sensitivity) {
+    sensitivity.push_back({{"assumption", entry.name}, {"value", entry.value}, {"step_s", entry.step_s}});
+  }
+  result["sensitivity"] = std::move(sensitivity);
+  result["published"] = published_json(forecast, result);
+  return result;
+}
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,134 @@
+// The text of a training forecast.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "sim/train/forecast.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+std::string thousands(double value) {
+  std::string digits = fmt::format("{:.0f}", value);
+  for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), ",");
+  }
+  return digits;
+}
+
+std::string phase_label(std::string name) {
+  for (char& c : name) c = c == '_' ? ' ' : c;
+  return name;
+}
+
+// "label   predicted   published   error", the last two only where there is a published figure.
+class Table {
+ public:
+  Table(const Forecast& forecast, std::string& out) : forecast_(forecast), out_(out) {}
+
+  void row(const char* label, const char* key, double predicted, double scale, int digits, const char* unit) {
+    const auto found = forecast_.published.find(key);
+    out_ += fmt::format("  {:<30}{:>11.{}f}", label, predicted * scale, digits);
+    if (found != forecast_.published.end()) {
+      const double published = found->second.value;
+      out_ += fmt::format("{:>12.{}f}{:>+10.1f} %", published * scale, digits, 100 * (predicted / published - 1));
+    } else {
+      out_ += fmt::format("{:>12}{:>12}", "-", "");
+    }
+    out_ += fmt::format("  {}", unit);
+    while (out_.back() == ' ') out_.pop_back();
+    out_ += '\n';
+  }
+
+ private:
+  const Forecast& forecast_;
+  std::string& out_;
+};
+
+void add_header(const Forecast& forecast, std::string& out) {
+  const PhaseForecast& main = forecast.main();
+  out += fmt::format("{} on {} ({} x {}), job {}\n", forecast.model_name, forecast.cluster.name, main.groups.world,
+                     forecast.cluster.gpu.name, forecast.job.name);
+  out += fmt::format("{}: {} pipelines of {} ranks, {} micro-batches each; {} sequences of {} tokens a step\n\n",
+                     main.schedule, main.groups.data_parallel, main.lists.ranks, main.groups.micro_batches,
+                     thousands(main.phase.batch_sequences), thousands(main.phase.sequence_tokens));
+}
+
+void add_step(const Forecast& forecast, std::string& out) {
+  const PhaseForecast& main = forecast.main();
+  const Breakdown& b = main.first;
+  out += fmt::format("  {:<30}{:>11}{:>12}{:>12}\n", "", "predicted", "published", "error");
+  Table table(forecast, out);
+  table.row("step", "step_s", main.step_s, 1, 3, "s");
+  table.row("  forward           F", "breakdown.F_s", b.forward_s, 1, 2, "s, first pipeline rank");
+  table.row("  backward          B", "breakdown.B_s", b.backward_s, 1, 2, "s");
+  table.row("  weight gradient   W", "breakdown.W_s", b.weight_s, 1, 2, "s");
+  table.row("  overlapped      F&B", "breakdown.FB_s", b.fused_s, 1, 2, "s");
+  table.row("  bubble", "breakdown.bubble_s", b.bubble_s, 1, 2, "s");
+  table.row("  optimiser", "breakdown.optimizer_s", b.optimizer_s, 1, 2, "s");
+  table.row("  of which exposed comm.", "breakdown.exposed_comm_s", b.exposed_comm_s, 1, 2, "s");
+  table.row("tokens a day", "tokens_per_day", forecast.tokens_per_day, 1e-9, 1, "billion");
+  table.row("tokens a second and GPU", "tokens_per_gpu_s", forecast.tokens_per_gpu_s, 1, 0, "");
+  table.row("TFLOPS a GPU, causal", "tflops_per_gpu_causal", forecast.tflops_causal, 1, 0, "");
+  table.row("TFLOPS a GPU, non-causal", "tflops_per_gpu_noncausal", forecast.tflops_noncausal, 1, 0, "");
+  table.row("MFU, causal", "mfu_causal", forecast.mfu_causal, 100, 2, "% of the BF16 peak");
+  table.row("MFU, non-causal", "mfu_noncausal", forecast.mfu_noncausal, 100, 2, "%");
+}
+
+void add_cost(const Forecast& forecast, const nlohmann::json& phases, std::string& out) {
+  Table table(forecast, out);
+  for (const auto& [name, entry] : phases.items()) {
+    const bool predicted = entry["predicted"].get<bool>();
+    const std::string key = predicted ? "phases." + name + ".gpu_hours" : "";
+    const std::string label = fmt::format("GPU-hours, {}", phase_label(name));
+    table.row(label.c_str(), key.c_str(), entry["gpu_hours"].get<double>(), 1e-3, 1,
+              predicted ? "thousand" : "thousand, given, not predicted");
+  }
+  table.row("GPU-hours", "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1, "thousand");
+  table.row("cost", "usd_total", forecast.usd_total, 1e-6, 3,
+            fmt::format("million USD at {} USD a GPU-hour", forecast.job.usd_per_gpu_hour).c_str());
+}
+
+void add_provenance(const Forecast& forecast, std::string& out) {
+  const PhaseForecast& main = forecast.main();
+  double total = 0;
+  for (const double seconds : main.census.seconds) total += seconds;
+  out += "\nWhere operator times come from (operators, share of their time)\n";
+  for (std::size_t i = 0; i < cost::kNumProvenances; ++i) {
+    out += fmt::format("  {:<14}{:>4}{:>8.1f} %\n", cost::kProvenanceNames[i], main.census.operators[i],
+                       100 * main.census.seconds[i] / total);
+  }
+  if (main.profile_chunk_s > 0 && forecast.profile_span_s > 0) {
+    out += fmt::format(
+        "  calibration, not a prediction: the profiled chunk takes {:.1f} ms here, {:.1f} ms in the profile\n",
+        main.profile_chunk_s * 1e3, forecast.profile_span_s * 1e3);
+  }
+  for (const std::string& source : forecast.calibration_sources) out += fmt::format("  from {}\n", source);
+}
+
+void add_assumptions(const Forecast& forecast, std::string& out) {
+  out += "\nAssumptions (--set assume.NAME=VALUE)\n";
+  for (const cost::Assumption& entry : forecast.job.assumptions.entries()) {
+    out += fmt::format("  {:<22}{:>8g} {:<10} {}\n", entry.name, entry.value, entry.unit, entry.source);
+  }
+  if (forecast.sensitivity.empty()) return;
+  out += "\nStep if an assumption is moved\n";
+  for (const Sensitivity& entry : forecast.sensitivity) {
+    out += fmt::format("  {:<22}{:>8g}{:>11.3f} s{:>+8.1f} %\n", entry.name, entry.value, entry.step_s,
+                       100 * (entry.step_s / forecast.main().step_s - 1));
+  }
+}
+
+}  // namespace
+
+std::string to_text(const Forecast& forecast) {
+  std::string out;
+  add_header(forecast, out);
+  add_step(forecast, out);
+  add_cost(forecast, to_json(forecast)["phases"], out);
+  add_provenance(forecast, out);
+  add_assumptions(forecast, out);
+  return out;
+}
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,117 @@
+#include "sim/train/job.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "io/config_file.h"
+#include "io/config_reader.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kMany = 1000000000;
+
+int small(const io::ConfigReader& reader, const char* key, std::int64_t low, std::int64_t high) {
+  return static_cast<int>(reader.require_in(key, low, high));
+}
+
+Layout read_layout(const io::ConfigReader& reader) {
+  Layout layout;
+  layout.pipeline = small(reader, "pipeline", 1, 4096);
+  layout.expert = small(reader, "expert", 1, 65536);
+  layout.zero_stage = small(reader, "zero_stage", 0, 1);
+  layout.micro_batch_sequences = small(reader, "micro_batch_sequences", 1, 65536);
+  layout.schedule = reader.require<std::string>("schedule");
+  for (const std::int64_t layers : reader.require<std::vector<std::int64_t>>("stage_layers")) {
+    if (layers < 0 || layers > kMany) reader.fail("stage_layers", "numbers of layers, 0 or more");
+    layout.stage_layers.push_back(static_cast<int>(layers));
+  }
+  reader.finish();
+  return layout;
+}
+
+double element_bytes(const io::ConfigReader& reader, const char* key) {
+  const std::string format = reader.require_one_of(key, {"fp8", "bf16", "fp32"});
+  if (format == "fp8") return 1 + 4.0 / 128;  // one FP32 scale for 128 channels
+  return format == "bf16" ? 2 : 4;
+}
+
+Precision read_precision(const io::ConfigReader& reader) {
+  Precision precision;
+  precision.gemm =
+      reader.require_one_of("gemm", {"fp8", "bf16"}) == "fp8" ? workload::Format::kFp8 : workload::Format::kBf16;
+  (void)reader.require_one_of("head", {"bf16"});
+  precision.dispatch_bytes = element_bytes(reader, "dispatch");
+  precision.combine_bytes = element_bytes(reader, "combine");
+  precision.gradient_bytes = element_bytes(reader, "gradient_reduction");
+  precision.parameter_bytes = element_bytes(reader, "parameter_gather");
+  precision.communication_sms = small(reader, "communication_sms", 0, 1000);
+  reader.finish();
+  return precision;
+}
+
+Phase read_phase(const io::ConfigReader& reader) {
+  Phase phase;
+  phase.name = reader.require_one_of("name", {"pretraining", "context_extension", "post_training"});
+  if (reader.has("gpu_hours")) {
+    phase.given_gpu_hours = reader.require_in("gpu_hours", 0.0, 1e12);
+    reader.finish();
+    return phase;
+  }
+  phase.sequence_tokens = small(reader, "sequence_tokens", 1, kMany);
+  phase.batch_sequences = small(reader, "batch_sequences", 1, kMany);
+  if (reader.has("steps") == reader.has("tokens")) reader.fail("tokens", "either tokens or steps");
+  phase.tokens = reader.has("steps") ? static_cast<double>(reader.require_in("steps", std::int64_t{1}, kMany)) *
+                                           phase.sequence_tokens * phase.batch_sequences
+                                     : reader.require_in("tokens", 1.0, 1e18);
+  if (reader.has("context_parallel")) phase.context_parallel = small(reader, "context_parallel", 1, 65536);
+  phase.schedule = reader.get_or<std::string>("schedule", "");
+  reader.finish();
+  return phase;
+}
+
+// The file's object upon its base's, if it has one. One level: a base has no base.
+json with_base(json object, const std::string& path) {
+  if (!object.contains("base")) return object;
+  if (!object["base"].is_string()) core::fail_input("{}: key 'base': expected the name of a job", path);
+  const std::string base_path = cluster::description_path("jobs", object["base"].get<std::string>(), "job");
+  json base = io::load_config_file(base_path);
+  if (base.contains("base")) core::fail_input("{}: key 'base': '{}' has a base itself", path, base_path);
+  object.erase("base");
+  base.merge_patch(object);
+  return base;
+}
+
+}  // namespace
+
+Job load_job(const std::string& name_or_path, const std::vector<cluster::Override>& overrides) {
+  const std::string path = cluster::description_path("jobs", name_or_path, "job");
+  json object = with_base(io::load_config_file(path), path);
+  cluster::apply_overrides(object, overrides, "job");
+  // "assume.NAME=VALUE" is short for the value of an assumption.
+  std::vector<cluster::Override> assumed;
+  for (const cluster::Override& change : overrides) {
+    if (change.subject != "assume") continue;
+    if (change.path.size() != 1) core::fail_input("--set assume: expected assume.NAME=VALUE");
+    assumed.push_back({"assume", {"assumptions", change.path.front(), "value"}, change.value});
+  }
+  cluster::apply_overrides(object, assumed, "assume");
+  const io::ConfigReader reader(object, path);
+  Job job;
+  job.name = reader.require<std::string>("name");
+  job.usd_per_gpu_hour = reader.require_in("usd_per_gpu_hour", 0.0, 1e6);
+  job.layout = read_layout(reader.require_object("layout"));
+  job.precision = read_precision(reader.require_object("precision"));
+  for (const io::ConfigReader& phase : reader.require_objects("phase")) job.phases.push_back(read_phase(phase));
+  job.assumptions = cost::Assumptions::read(reader.require_object("assumptions"));
+  reader.ignore("source");
+  reader.finish();
+  bool predicted = false;
+  for (const Phase& phase : job.phases) predicted = predicted || !phase.given_gpu_hours.has_value();
+  if (!predicted) reader.fail("phase", "at least one phase to predict");
+  return job;
+}
+
+}  // namespace lastbit::sim::train

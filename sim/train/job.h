@@ -1,0 +1,56 @@
+// A training job: layout, precision, phases and assumptions, as data/jobs/*.toml describes it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/cluster/description.h"
+#include "sim/cost/assumptions.h"
+#include "sim/workload/operator.h"
+
+namespace lastbit::sim::train {
+
+struct Layout {
+  int pipeline = 1;
+  int expert = 1;
+  int zero_stage = 1;
+  int micro_batch_sequences = 1;
+  std::string schedule;
+  std::vector<int> stage_layers;  // [stages]
+};
+
+struct Precision {
+  workload::Format gemm = workload::Format::kFp8;
+  double dispatch_bytes = 0;  // an element, scales included
+  double combine_bytes = 0;
+  double gradient_bytes = 0;
+  double parameter_bytes = 0;
+  int communication_sms = 0;
+};
+
+// A stretch of training at one sequence length and batch size.
+struct Phase {
+  std::string name;
+  int sequence_tokens = 0;
+  int batch_sequences = 0;
+  double tokens = 0;  // in all
+  int context_parallel = 1;
+  std::string schedule;                   // empty: the layout's
+  std::optional<double> given_gpu_hours;  // not predicted; nothing else is set then
+};
+
+struct Job {
+  std::string name;
+  double usd_per_gpu_hour = 0;
+  Layout layout;
+  Precision precision;
+  std::vector<Phase> phases;
+  cost::Assumptions assumptions;
+};
+
+// Reads and checks a job by preset name or path, after the overrides of subjects "job" and "assume". A job with `base`
+// starts from that job. Error(kInput): unknown name, unknown key, a value out of range.
+[[nodiscard]] Job load_job(const std::string& name_or_path, const std::vector<cluster::Override>& overrides = {});
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,75 @@
+#include "sim/train/layout.h"
+
+#include <numeric>
+
+#include "core/error.h"
+
+namespace lastbit::sim::train {
+
+Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
+                    const Phase& phase) {
+  const Layout& layout = job.layout;
+  Groups groups;
+  groups.world = cluster.gpus();
+  const int model_ranks = layout.pipeline * phase.context_parallel;
+  if (groups.world % model_ranks != 0) {
+    core::fail_input("layout: pipeline {} x context_parallel {} = {} does not divide the {} GPUs of {}",
+                     layout.pipeline, phase.context_parallel, model_ranks, groups.world, cluster.name);
+  }
+  groups.data_parallel = groups.world / model_ranks;
+  const int stage_ranks = groups.world / layout.pipeline;
+  if (model.n_routed_experts > 0) {
+    if (stage_ranks % layout.expert != 0) {
+      core::fail_input("layout: expert {} does not divide the {} ranks of a pipeline stage", layout.expert,
+                       stage_ranks);
+    }
+    if (model.n_routed_experts % layout.expert != 0) {
+      core::fail_input("layout: expert {} does not divide the model's {} experts", layout.expert,
+                       model.n_routed_experts);
+    }
+    const int gpus = cluster.node.gpus;
+    if (layout.expert % gpus != 0 && gpus % layout.expert != 0) {
+      core::fail_input("layout: expert {} neither fills nodes of {} GPUs nor divides one", layout.expert, gpus);
+    }
+  }
+  const int layers = std::accumulate(layout.stage_layers.begin(), layout.stage_layers.end(), 0);
+  if (layers != model.num_hidden_layers) {
+    core::fail_input("layout: stage_layers add up to {}, but the model has {} layers", layers, model.num_hidden_layers);
+  }
+  const int per_step = groups.data_parallel * layout.micro_batch_sequences;
+  if (phase.batch_sequences % per_step != 0) {
+    core::fail_input("layout: a batch of {} sequences does not divide into {} pipelines x {} sequences a micro-batch",
+                     phase.batch_sequences, groups.data_parallel, layout.micro_batch_sequences);
+  }
+  groups.micro_batches = phase.batch_sequences / per_step;
+  if (phase.sequence_tokens % phase.context_parallel != 0) {
+    core::fail_input("layout: context_parallel {} does not divide a sequence of {} tokens", phase.context_parallel,
+                     phase.sequence_tokens);
+  }
+  if (job.precision.communication_sms >= cluster.gpu.sms) {
+    core::fail_input("precision: communication_sms {} leaves no SM of {} to compute", job.precision.communication_sms,
+                     cluster.gpu.sms);
+  }
+  return groups;
+}
+
+std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout) {
+  std::vector<StageUnits> stages(layout.stage_layers.size());
+  std::int64_t layer = 0;
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    if (s == 0) stages[s].push_back(UnitKind::kEmbedding);
+    for (int i = 0; i < layout.stage_layers[s]; ++i, ++layer) {
+      stages[s].push_back(model.is_moe_layer(layer) ? UnitKind::kMoeLayer : UnitKind::kDenseLayer);
+    }
+  }
+  StageUnits& last = stages.back();
+  last.push_back(UnitKind::kHead);
+  for (std::int64_t module = 0; module < model.num_nextn_predict_layers; ++module) {
+    last.push_back(UnitKind::kMtpProjection);
+    last.push_back(model.n_routed_experts > 0 ? UnitKind::kMoeLayer : UnitKind::kDenseLayer);
+    last.push_back(UnitKind::kHead);
+  }
+  return stages;
+}
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,35 @@
+// Which rank does what: stages of the pipeline and the groups of ranks, checked against model and cluster.
+#pragma once
+
+#include <vector>
+
+#include "model/config.h"
+#include "sim/cluster/cluster.h"
+#include "sim/train/job.h"
+
+namespace lastbit::sim::train {
+
+enum class UnitKind { kEmbedding, kDenseLayer, kMoeLayer, kHead, kMtpProjection };
+inline constexpr std::size_t kNumUnitKinds = 5;
+
+// What a pipeline stage holds, in forward order.
+using StageUnits = std::vector<UnitKind>;
+
+// The ranks of one phase.
+struct Groups {
+  int world = 0;
+  int data_parallel = 0;  // pipelines: world / (pipeline x context_parallel)
+  int micro_batches = 0;  // of one pipeline and step
+};
+
+// Checks the phase's layout. Error(kInput), one line that names the rule and its numbers: pipeline x context_parallel
+// divides the GPUs, expert ranks divide those of a stage and the experts, they fill nodes evenly, stage_layers adds up
+// to the model's layers, the batch divides into micro-batches.
+[[nodiscard]] Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
+                                  const Phase& phase);
+
+// Stages with the embedding before the first layer; head, then each MTP module (projection, MoE layer, head) after
+// the last, as DualPipe places them (DeepSeek-V3 report, section 3.2.1).
+[[nodiscard]] std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout);
+
+}  // namespace lastbit::sim::train

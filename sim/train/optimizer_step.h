@@ -1,0 +1,36 @@
+// What follows the last backward of a step: gradient reduction, the sharded AdamW update, parameter gathering.
+#pragma once
+
+#include <vector>
+
+#include "sim/cost/cost_model.h"
+#include "sim/schedule/schedule.h"
+#include "sim/train/layout.h"
+
+namespace lastbit::sim::train {
+
+// Parameters that one rank holds.
+struct RankParameters {
+  double replicated = 0;  // the same on every rank of the stage: attention, norms, shared experts, ends
+  double experts = 0;     // its share of the routed experts
+};
+
+// Of the units of one stage, with the routed experts shared by `expert_ranks`.
+[[nodiscard]] RankParameters stage_parameters(const model::ModelConfig& model, const StageUnits& units,
+                                              int expert_ranks);
+
+struct OptimizerTime {
+  double reduce_s = 0;  // gradients, to their owners
+  double update_s = 0;  // moments, masters and parameters through HBM
+  double gather_s = 0;  // parameters, from their owners
+  [[nodiscard]] double seconds() const { return reduce_s + update_s + gather_s; }
+};
+
+// The slowest rank's time: every rank waits for the global gradient norm. ZeRO-1 shards over all holders of a
+// parameter, both directions of a bidirectional pipeline included: reduce-scatter, update of the shard, all-gather;
+// ZeRO-0 all-reduces and updates everything. Collectives are hierarchical, inside the node over NVLink first.
+[[nodiscard]] OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
+                                           const schedule::Schedule& schedule, const std::vector<StageUnits>& stages,
+                                           int stage_ranks);
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,135 @@
+#include "sim/train/forecast.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+Forecast forecast(const std::vector<std::string>& settings = {}, const std::string& job = "v3-pretrain",
+                  const std::string& schedule = "") {
+  return forecast_training({"deepseek-v3", "h800-2048", job, schedule, settings, false});
+}
+
+double sum(const Breakdown& b) {
+  return b.forward_s + b.backward_s + b.weight_s + b.fused_s + b.bubble_s + b.optimizer_s;
+}
+
+TEST(Forecast, PartsAddUpToTheStep) {
+  for (const char* schedule : {"dualpipe", "1f1b", "zb1p"}) {
+    const Forecast result = forecast({}, "v3-pretrain", schedule);
+    EXPECT_NEAR(sum(result.main().first), result.main().step_s, 1e-9) << schedule;
+    EXPECT_NEAR(sum(result.main().mean), result.main().step_s, 1e-9) << schedule;
+    EXPECT_GT(result.main().first.exposed_comm_s, 0) << schedule;
+    EXPECT_LT(result.main().first.exposed_comm_s, result.main().step_s) << schedule;
+  }
+}
+
+TEST(Forecast, RatesFollowFromTheStep) {
+  const Forecast result = forecast();
+  const double tokens = 15360.0 * 4096;
+  EXPECT_NEAR(result.tokens_per_day, tokens / result.main().step_s * 86400, 1);
+  EXPECT_NEAR(result.tokens_per_gpu_s, tokens / result.main().step_s / 2048, 1e-9);
+  EXPECT_NEAR(result.tflops_causal, result.tokens_per_gpu_s * result.flops_per_token_causal / 1e12, 1e-9);
+  EXPECT_NEAR(result.mfu_causal, result.tflops_causal / 989, 1e-12);
+  EXPECT_NEAR(result.mfu_noncausal / result.mfu_causal,
+              result.flops_per_token_noncausal / result.flops_per_token_causal, 1e-12);
+  EXPECT_NEAR(result.gpu_hours_total, 14.8e12 / tokens * result.main().step_s / 3600 * 2048, 1e-3);
+  EXPECT_DOUBLE_EQ(result.usd_total, 2 * result.gpu_hours_total);
+}
+
+// What a blind model of this run gives; not a tolerance around the published 19.926 s.
+TEST(Forecast, TheStepOfTheTrainingRunIsAFirstPrinciplesOne) {
+  const double step_s = forecast().main().step_s;
+  EXPECT_GT(step_s, 17.5);
+  EXPECT_LT(step_s, 19.7);
+}
+
+TEST(Forecast, WorseHardwareIsNeverFaster) {
+  const double usual = forecast().main().step_s;
+  for (const char* worse :
+       {"cluster.network.nic_attainable=30 GB/s", "cluster.node.nvlink_attainable=60 GB/s",
+        "cluster.gpu.fp8=1500 TFLOPS", "cluster.gpu.bf16=600 TFLOPS", "cluster.gpu.hbm_bandwidth=2 TB/s",
+        "cluster.network.latency=100 us", "assume.routing_load_factor=1.2", "assume.expert_sync=1000",
+        "assume.bf16_gemm_efficiency=0.5"}) {
+    EXPECT_GT(forecast({worse}).main().step_s, usual) << worse;
+  }
+  EXPECT_GT(forecast({"cluster.network.nic_attainable=10 GB/s", "cluster.network.nic_peak=100 Gb/s"}).main().step_s,
+            1.2 * usual);
+}
+
+// Every kernel and transfer at peak: the step cannot beat the model's FLOPs at the FP8 peak, and comes near them.
+TEST(Forecast, PerfectKernelsGiveTheRoofline) {
+  const Forecast bound = forecast({"assume.perfect_kernels=1"});
+  EXPECT_LT(bound.main().step_s, forecast().main().step_s);
+  EXPECT_GT(bound.main().step_s, 15360.0 * 4096 / 2048 * bound.flops_per_token_causal / 1979e12);
+}
+
+TEST(Forecast, TheWholeRunIsTheSumOfItsPhases) {
+  const Forecast result = forecast({}, "v3-full");
+  const nlohmann::json out = to_json(result);
+  double hours = 0;
+  for (const char* phase : {"pretraining", "context_extension", "post_training"}) {
+    ASSERT_TRUE(out["phases"].contains(phase));
+    hours += out["phases"][phase]["gpu_hours"].get<double>();
+  }
+  EXPECT_NEAR(hours, result.gpu_hours_total, 1e-6);
+  EXPECT_FALSE(out["phases"]["post_training"]["predicted"].get<bool>());
+  EXPECT_TRUE(out["phases"]["context_extension"]["predicted"].get<bool>());
+  // Post-training is given, so no error is stated for it.
+  EXPECT_FALSE(out["published"].contains("phases.post_training.gpu_hours"));
+  EXPECT_TRUE(out["published"].contains("phases.context_extension.gpu_hours"));
+  // A token of the long sequences costs more than one of the base length.
+  const double base_rate = result.main().gpu_hours / result.main().phase.tokens;
+  EXPECT_GT(out["phases"]["context_extension"]["gpu_hours"].get<double>() / 125.8e9, 3 * base_rate);
+}
+
+TEST(Forecast, PublishedFiguresBelongToTheUnchangedRun) {
+  EXPECT_EQ(forecast().published.at("step_s").value, 19.926);
+  EXPECT_EQ(forecast({"assume.routing_load_factor=1.1"}).published.count("step_s"), 1u);
+  EXPECT_TRUE(forecast({"cluster.nodes=512"}).published.empty());
+  EXPECT_TRUE(forecast({}, "v3-pretrain", "1f1b").published.empty());
+}
+
+TEST(Forecast, TheErrorIsPrinted) {
+  const Forecast result = forecast();
+  const std::string text = to_text(result);
+  EXPECT_NE(text.find("19.926"), std::string::npos);
+  EXPECT_NE(text.find(" %"), std::string::npos);
+  for (const cost::Assumption& entry : result.job.assumptions.entries()) {
+    EXPECT_NE(text.find(entry.name), std::string::npos) << entry.name;
+  }
+}
+
+TEST(Forecast, IsTheSameEveryTime) { EXPECT_EQ(to_json(forecast()).dump(), to_json(forecast()).dump()); }
+
+TEST(Forecast, DualPipeWantsTwiceAsManyMicroBatchesAsRanks) {
+  try {
+    (void)forecast({"job.phase.0.batch_sequences=3072"});
+    FAIL() << "24 micro-batches on 16 ranks were accepted";
+  } catch (const core::Error& error) {
+    EXPECT_EQ(core::exit_code(error.kind()), 2);
+    EXPECT_NE(std::string(error.what()).find("24"), std::string::npos);
+  }
+}
+
+TEST(Forecast, OtherModelsAndGpusRun) {
+  // V2 on the same cluster without measured tables: 60 layers in 15 stages of 4, EP 32.
+  const Forecast result = forecast_training(
+      {"deepseek-v2",
+       "h800-2048",
+       "v3-pretrain",
+       "1f1b",
+       {"cluster.calibration=", "job.layout.expert=32", "job.layout.stage_layers=[4,4,4,4,4,4,4,4,4,4,4,4,4,4,3,1]"},
+       false});
+  EXPECT_TRUE(std::isfinite(result.main().step_s));
+  EXPECT_GT(result.main().step_s, 0);
+  EXPECT_LT(result.main().step_s, 30);
+}
+
+}  // namespace
+}  // namespace lastbit::sim::train

@@ -1,0 +1,53 @@
+#include "sim/train/optimizer_step.h"
+
+#include <gtest/gtest.h>
+
+#include "model/config_file.h"
+#include "model/counts.h"
+#include "sim/schedule/build.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+TEST(StageParameters, AddUpToTheModel) {
+  const model::ModelConfig v3 = model::load_model_config("deepseek-v3");
+  const Job job = load_job("v3-pretrain");
+  double sum = 0;
+  for (const StageUnits& units : stage_units(v3, job.layout)) {
+    const RankParameters held = stage_parameters(v3, units, job.layout.expert);
+    sum += held.replicated + held.experts * job.layout.expert;
+  }
+  const model::ParameterCounts counts = model::count_parameters(v3);
+  const double expected = static_cast<double>(counts.total() + counts.mtp_unique);
+  EXPECT_NEAR(sum / expected, 1, 1e-3);
+}
+
+OptimizerTime time_of(const std::vector<std::string>& settings, const std::string& kind) {
+  const auto overrides = cluster::parse_overrides(settings);
+  const Job job = load_job("v3-pretrain", overrides);
+  const cost::CostModel cost(cluster::load_cluster("h800-2048", overrides), cost::load_calibration("h800"),
+                             job.assumptions);
+  const model::ModelConfig v3 = model::load_model_config("deepseek-v3");
+  schedule::BuildParams params;
+  params.ranks = 16;
+  params.micro_batches = 120;
+  return optimizer_time(cost, v3, job, schedule::build(kind, params), stage_units(v3, job.layout), 128);
+}
+
+TEST(OptimizerTime, HoldingTwoStagesCostsMore) {
+  EXPECT_GT(time_of({}, "dualpipe").seconds(), time_of({}, "1f1b").seconds());
+}
+
+TEST(OptimizerTime, ShardingSavesTheUpdate) {
+  EXPECT_LT(time_of({}, "dualpipe").update_s, time_of({"job.layout.zero_stage=0"}, "dualpipe").update_s);
+}
+
+TEST(OptimizerTime, FollowsTheNetworkAndTheFormat) {
+  const double usual = time_of({}, "dualpipe").seconds();
+  EXPECT_GT(time_of({"cluster.network.nic_attainable=20 GB/s"}, "dualpipe").seconds(), usual);
+  EXPECT_LT(time_of({"job.precision.gradient_reduction=bf16"}, "dualpipe").seconds(), usual);
+  EXPECT_EQ(time_of({"assume.reduction_overlap=1"}, "dualpipe").reduce_s, 0);
+}
+
+}  // namespace
+}  // namespace lastbit::sim::train
