@@ -51,7 +51,7 @@ Tensor mixture(const Tensor& tokens, std::int64_t layer, const ForwardContext& c
   std::vector<ops::SwigluWeights> experts;
   for (std::int64_t e = 0; e < c.n_routed_experts; ++e)
     experts.push_back(ffn_weights(weights, fmt::format("{}experts.{}", prefix, e)));
-  const Tensor routed = ops::routed_experts(tokens, routing, experts, context.numerics);
+  Tensor routed = ops::routed_experts(tokens, routing, experts, context.numerics);
   if (c.n_shared_experts == 0) return routed;
   const ops::SwigluWeights shared = ffn_weights(weights, prefix + "shared_experts");
   return ops::add(routed, ops::swiglu_ffn(tokens, shared, context.numerics));

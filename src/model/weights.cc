@@ -40,7 +40,7 @@ class Loader {
     if (!files_.contains(spec.name))
       core::fail_input("{}: tensor '{}' is missing, expected shape {}{}", files_.directory(), spec.name,
                        tensor::to_string(spec.shape), core::suggestion(spec.name, files_.names()));
-    const Tensor stored = files_.tensor(spec.name);
+    Tensor stored = files_.tensor(spec.name);
     if (stored.shape() != spec.shape)
       core::fail_input("{}: tensor '{}': found shape {}, expected {} from config.json", files_.directory(), spec.name,
                        tensor::to_string(stored.shape()), tensor::to_string(spec.shape));

@@ -25,7 +25,7 @@ std::array<std::uint32_t, kWindowWords> digits_after(int start) {
   const int shift = bit % 32;
   std::array<std::uint32_t, kWindowWords> window{};
   for (int i = 0; i < kWindowWords; ++i) {
-    const auto word = static_cast<std::size_t>(bit / 32 + i);
+    const auto word = static_cast<std::size_t>(bit / 32) + static_cast<std::size_t>(i);
     const std::uint64_t pair = (static_cast<std::uint64_t>(kTwoOverPi[word]) << 32) | kTwoOverPi[word + 1];
     window[static_cast<std::size_t>(kWindowWords - 1 - i)] = static_cast<std::uint32_t>(pair >> (32 - shift));
   }

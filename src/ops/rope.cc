@@ -62,7 +62,8 @@ RopeTables rope_tables(const RopeParameters& parameters, std::int64_t positions)
   const auto sin = tables.sin.mutable_values<float>();
   core::parallel_for(positions * half, 1024, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const double angle = static_cast<double>(i / half) * frequency[static_cast<std::size_t>(i % half)];
+      const std::int64_t position = i / half;
+      const double angle = static_cast<double>(position) * frequency[static_cast<std::size_t>(i % half)];
       cos[static_cast<std::size_t>(i)] = static_cast<float>(numerics::cos(angle) * attention_factor);
       sin[static_cast<std::size_t>(i)] = static_cast<float>(numerics::sin(angle) * attention_factor);
     }
