@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -43,11 +44,14 @@ std::vector<float> affinities(const float* logits, std::int64_t experts, Affinit
 }
 
 float rank_group(const float* scores, std::int64_t size, GroupRank rank) {
-  const float first = *std::max_element(scores, scores + size);
-  if (rank == GroupRank::kMax) return first;
-  std::vector<float> two(2);
-  std::partial_sort_copy(scores, scores + size, two.begin(), two.end(), std::greater<>());
-  return two[0] + two[1];
+  constexpr float kLowest = std::numeric_limits<float>::lowest();
+  float first = kLowest;
+  float second = kLowest;
+  for (std::int64_t i = 0; i < size; ++i) {
+    second = std::max(second, std::min(first, scores[i]));
+    first = std::max(first, scores[i]);
+  }
+  return rank == GroupRank::kMax || size < 2 ? first : first + second;
 }
 
 // The experts that may be chosen: those of the kept groups.
