@@ -49,8 +49,8 @@ void read_measurement(const io::ConfigReader& entry, const std::string& job, Pub
 
 Published published_figures(const std::string& model, const std::string& cluster, const std::string& job) {
   Published published;
-  for (const std::string& name : cluster::description_names("measurements")) {
-    const std::string path = cluster::description_path("measurements", name, "measurement");
+  for (const std::string& name : cluster::description_names("measurements/training")) {
+    const std::string path = cluster::description_path("measurements/training", name, "measurement");
     const io::ConfigReader reader(io::load_config_file(path), path);
     (void)reader.require_in("schema", std::int64_t{1}, std::int64_t{1});
     const bool same =

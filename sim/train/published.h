@@ -1,4 +1,5 @@
-// Published measurements of training runs: data/measurements. Targets that forecasts stand beside, never calibration.
+// Published measurements of training runs: data/measurements/training. Targets that forecasts stand beside, never
+// calibration.
 #pragma once
 
 #include <map>
