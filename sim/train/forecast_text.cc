@@ -11,7 +11,7 @@ namespace {
 std::string thousands(double value) {
   std::string digits = fmt::format("{:.0f}", value);
   for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), ",");
+    digits.insert(static_cast<std::size_t>(at), 1, ',');
   }
   return digits;
 }
