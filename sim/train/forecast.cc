@@ -61,6 +61,7 @@ Forecast forecast_training(const ForecastRequest& request) {
   const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
   Forecast forecast;
   forecast.model_name = request.model;
+  forecast.settings = request.settings;
   forecast.model = load_model(request, overrides);
   forecast.cluster = cluster::load_cluster(request.cluster, overrides);
   forecast.job = load_job(request.job, overrides);

@@ -21,6 +21,7 @@ struct Sensitivity {
 
 struct Forecast {
   std::string model_name;
+  std::vector<std::string> settings;  // "--set" values
   model::ModelConfig model;
   cluster::Cluster cluster;
   Job job;

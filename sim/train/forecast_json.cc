@@ -108,6 +108,7 @@ json to_json(const Forecast& forecast) {
                  {"model", forecast.model_name},
                  {"cluster", forecast.cluster.name},
                  {"job", forecast.job.name},
+                 {"settings", forecast.settings},
                  {"schedule", main.schedule},
                  {"gpus", main.groups.world},
                  {"micro_batches", main.groups.micro_batches},

@@ -12,6 +12,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kMany = 1000000000;
+constexpr std::int64_t kMostLayers = 100000;
+constexpr std::size_t kMostStages = 8192;
 
 int small(const io::ConfigReader& reader, const char* key, std::int64_t low, std::int64_t high) {
   return static_cast<int>(reader.require_in(key, low, high));
@@ -25,8 +27,11 @@ Layout read_layout(const io::ConfigReader& reader) {
   layout.micro_batch_sequences = small(reader, "micro_batch_sequences", 1, 65536);
   layout.schedule = reader.require<std::string>("schedule");
   for (const std::int64_t layers : reader.require<std::vector<std::int64_t>>("stage_layers")) {
-    if (layers < 0 || layers > kMany) reader.fail("stage_layers", "numbers of layers, 0 or more");
+    if (layers < 0 || layers > kMostLayers) reader.fail("stage_layers", "numbers of layers, 0 to 100000");
     layout.stage_layers.push_back(static_cast<int>(layers));
+  }
+  if (layout.stage_layers.empty() || layout.stage_layers.size() > kMostStages) {
+    reader.fail("stage_layers", "1 to 8192 pipeline stages");
   }
   reader.finish();
   return layout;

@@ -5,6 +5,11 @@
 #include "core/error.h"
 
 namespace lastbit::sim::train {
+namespace {
+
+constexpr int kMostMicroBatches = 65536;  // a pipeline's lists of verbs must stay within reason
+
+}  // namespace
 
 Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
                     const Phase& phase) {
@@ -42,6 +47,10 @@ Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& clu
                      phase.batch_sequences, groups.data_parallel, layout.micro_batch_sequences);
   }
   groups.micro_batches = phase.batch_sequences / per_step;
+  if (groups.micro_batches > kMostMicroBatches) {
+    core::fail_input("layout: {} micro-batches a pipeline and step, expected at most {}", groups.micro_batches,
+                     kMostMicroBatches);
+  }
   if (phase.sequence_tokens % phase.context_parallel != 0) {
     core::fail_input("layout: context_parallel {} does not divide a sequence of {} tokens", phase.context_parallel,
                      phase.sequence_tokens);

@@ -8,7 +8,7 @@ namespace {
 // C(all - avoided, drawn) / C(all, drawn): the chance that `drawn` of `all` miss the `avoided` ones.
 double miss_probability(double all, double avoided, double drawn) {
   double probability = 1;
-  for (int i = 0; i < static_cast<int>(drawn); ++i) {
+  for (int i = 0; i < static_cast<int>(drawn) && i < all; ++i) {
     probability *= std::max(0.0, all - avoided - i) / (all - i);
   }
   return probability;

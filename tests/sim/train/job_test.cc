@@ -60,6 +60,7 @@ TEST(Job, RefusesInOneLine) {
   EXPECT_NE(refused("v3-pretrain", {"assume.routing_load_factor=0.5"}).find("routing_load_factor.value"),
             std::string::npos);
   EXPECT_NE(refused("v3-pretrain", {"job.precision.gemm=fp4"}).find("precision.gemm"), std::string::npos);
+  EXPECT_NE(refused("v3-pretrain", {"job.layout.stage_layers=[]"}).find("stage_layers"), std::string::npos);
   EXPECT_NE(refused("v3-pretrain", {"job.phase.0.steps=5"}).find("either tokens or steps"), std::string::npos);
   EXPECT_NE(refused("v3-pretrain", {"job.phase.1.steps=5"}).find("expected 0 to 0"), std::string::npos);
 }

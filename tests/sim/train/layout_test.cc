@@ -35,6 +35,7 @@ TEST(Layout, RefusalsNameTheRule) {
   EXPECT_NE(refused({"job.layout.expert=48"}).find("expert 48 does not divide the 128 ranks"), std::string::npos);
   EXPECT_NE(refused({"job.layout.stage_layers.0=5"}).find("add up to 62"), std::string::npos);
   EXPECT_NE(refused({"job.phase.0.batch_sequences=1000"}).find("batch of 1000 sequences"), std::string::npos);
+  EXPECT_NE(refused({"job.phase.0.batch_sequences=128000000"}).find("1000000 micro-batches"), std::string::npos);
   EXPECT_NE(refused({"job.precision.communication_sms=132"}).find("leaves no SM"), std::string::npos);
   EXPECT_EQ(refused({"cluster.node.gpus=16", "job.layout.expert=8", "cluster.nodes=128"}), "");
 }
