@@ -14,7 +14,7 @@ namespace {
 
 // `count` codes of `bytes` bytes from hexadecimal digits, most significant first, appended as little-endian bytes.
 bool append_codes(std::string_view digits, std::int64_t count, int bytes, std::vector<std::byte>& target) {
-  const auto width = static_cast<std::size_t>(2 * bytes);
+  const std::size_t width = 2 * static_cast<std::size_t>(bytes);
   if (digits.size() != width * static_cast<std::size_t>(count)) return false;
   for (std::size_t at = 0; at < digits.size(); at += width) {
     std::uint32_t code = 0;

@@ -133,6 +133,7 @@ std::optional<Format> find_format(std::string_view name) {
 
 std::vector<std::string> format_names() {
   std::vector<std::string> names;
+  names.reserve(kFormats.size());
   for (const FormatDescriptor& d : kFormats) names.emplace_back(d.name);
   return names;
 }

@@ -88,6 +88,7 @@ std::string combinations(const Unit& unit) {
   std::vector<std::string> rows;
   for (const UnitRow& row : unit.rows) {
     std::vector<std::string_view> operands;
+    operands.reserve(row.operands.size());
     for (const Format format : row.operands) operands.push_back(name(format));
     rows.push_back(fmt::format("{}{} -> {}", fmt::join(operands, row.mixed ? "|" : ", "),
                                row.mixed ? " (any pair)" : "", name(row.d)));
@@ -111,6 +112,7 @@ std::span<const Unit> units() {
 
 const Unit& find_unit(std::string_view name) {
   std::vector<std::string> names;
+  names.reserve(units().size());
   for (const Unit& unit : units()) names.push_back(unit.name);
   return units()[require_name("unit", name, names)];
 }
@@ -151,6 +153,7 @@ const GemmPolicy& find_gemm_policy(std::string_view name) {
                                                 {"bf16-h800", "hopper_wgmma", Format::kBF16},
                                                 {"f16-h800", "hopper_wgmma", Format::kF16}};
   std::vector<std::string> names;
+  names.reserve(policies.size());
   for (const GemmPolicy& policy : policies) names.push_back(policy.name);
   return policies[require_name("numerics", name, names)];
 }
