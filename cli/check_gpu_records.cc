@@ -32,7 +32,7 @@ std::string fraction_bits(const check::Replay& replay) {
 
 void print_row(const std::string& row) { std::cout << row.substr(0, row.find_last_not_of(' ') + 1) << '\n'; }
 
-void print_table(const check::RecordFile& file, const std::vector<Replayed>& all, bool all_match) {
+void print_records_table(const check::RecordFile& file, const std::vector<Replayed>& all, bool all_match) {
   constexpr const char* kRow = "{:<6}{:<7}{:<19}{:>6}{:>5}{:>9}{:>9}  {}";
   print_row(fmt::format(kRow, "GPU", "type", "unit", "F", "K", "records", "matched", ""));
   std::int64_t records = 0;
@@ -52,7 +52,7 @@ void print_table(const check::RecordFile& file, const std::vector<Replayed>& all
   std::cout << "  Source: " << file.source << ".\n";
 }
 
-void print_json(const check::RecordFile& file, const std::vector<Replayed>& all, bool all_match) {
+void print_records_json(const check::RecordFile& file, const std::vector<Replayed>& all, bool all_match) {
   nlohmann::json sets = nlohmann::json::array();
   for (const auto& [set, replay] : all) {
     nlohmann::json entry{{"gpu", set.gpu},
@@ -85,7 +85,7 @@ int run_gpu_records(const GpuRecordsOptions& options) {
     all.push_back({set, check::replay(set)});
     all_match = all_match && !all.back().replay.first_mismatch;
   }
-  (options.json ? print_json : print_table)(file, all, all_match);
+  (options.json ? print_records_json : print_records_table)(file, all, all_match);
   return all_match ? core::kExitOk : core::kExitCheckFailed;
 }
 

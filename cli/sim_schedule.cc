@@ -26,7 +26,7 @@ constexpr int kGanttColumns = 104;
 constexpr int kGanttRanks = 32;              // more do not fit on a screen
 constexpr double kTraceSecondsAUnit = 1e-3;  // a unit of the durations is drawn as 1 ms
 
-struct Options {
+struct ScheduleOptions {
   std::string kind;
   schedule::BuildParams build;
   schedule::StageTimes times;
@@ -49,7 +49,7 @@ std::vector<double> seconds(const std::vector<sim::SimTime>& times) {
   return all;
 }
 
-void print_json(const Options& options, const Answer& answer) {
+void print_json(const ScheduleOptions& options, const Answer& answer) {
   nlohmann::ordered_json out;
   out["schema_version"] = 1;
   out["kind"] = answer.schedule.kind;
@@ -80,7 +80,7 @@ void print_json(const Options& options, const Answer& answer) {
   std::cout << out.dump() << '\n';
 }
 
-void print_text(const Options& options, const Answer& answer) {
+void print_text(const ScheduleOptions& options, const Answer& answer) {
   const schedule::Execution& execution = answer.execution;
   std::cout << fmt::format("{}: {} ranks, {} micro-batches, F {}, B {}, W {}, F&B {}, hop {}\n", answer.schedule.kind,
                            options.build.ranks, options.build.micro_batches, options.times.forward.s,
@@ -107,7 +107,7 @@ void print_text(const Options& options, const Answer& answer) {
   }
 }
 
-int run_sim_schedule(Options options) {
+int run_sim_schedule(ScheduleOptions options) {
   Answer answer;
   answer.fused = options.fused ? sim::SimTime{*options.fused} : options.times.forward + options.times.backward;
   schedule::validate(options.times, answer.fused, options.build.hop);
@@ -131,7 +131,7 @@ int run_sim_schedule(Options options) {
 
 void add_sim_schedule(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("schedule", "Execute a pipeline schedule: total, bubbles, order, in flight");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ScheduleOptions>();
   command->add_option("--kind", options->kind, "1f1b, gpipe, interleaved, zb-h1 (zb1p), zb-h2, dualpipe or dualpipev")
       ->required();
   command->add_option("--pp", options->build.ranks, "Pipeline ranks P")->required();

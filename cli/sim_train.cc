@@ -13,13 +13,13 @@
 namespace lastbit::cli {
 namespace {
 
-struct Options {
+struct TrainOptions {
   sim::train::ForecastRequest request;
   bool json = false;
   std::string trace;
 };
 
-int run_sim_train(const Options& options) {
+int run_sim_train(const TrainOptions& options) {
   const sim::train::Forecast forecast = sim::train::forecast_training(options.request);
   if (!options.trace.empty()) {
     sim::train::write_trace(forecast, options.trace);
@@ -38,7 +38,7 @@ int run_sim_train(const Options& options) {
 void add_sim_train(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("train", "Forecast a training job: step time and its split, MFU, GPU-hours, dollars");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TrainOptions>();
   command->add_option("--model", options->request.model, "Preset, Hugging Face directory or config.json")->required();
   command->add_option("--cluster", options->request.cluster, "Preset of data/clusters, or a .toml or .json file")
       ->required();

@@ -31,8 +31,8 @@ void widen(const Tensor& codes, std::vector<std::uint32_t>& target) {
 
 // Calls body(begin, end) over all elements, in tasks large against the cost of starting one.
 void for_elements(std::int64_t count, const std::function<void(std::size_t, std::size_t)>& body) {
-  constexpr std::int64_t kGrain = 1 << 14;
-  core::parallel_for(count, kGrain, [&body](std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t kElementsPerTask = 1 << 14;
+  core::parallel_for(count, kElementsPerTask, [&body](std::int64_t begin, std::int64_t end) {
     body(static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
   });
 }

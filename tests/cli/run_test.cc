@@ -1,6 +1,7 @@
 // lastbit init and run: what a user gets, and what a user is told when something is wrong.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -97,6 +98,19 @@ TEST_F(RunTest, WritesTheTapsAskedFor) {
   EXPECT_EQ(file.names(), (std::vector<std::string>{"hidden.layer1", "logits", "router.topk_idx.layer1"}));
   EXPECT_EQ(file.tensor("logits").shape(), (tensor::Shape{2, 3, 32}));
   EXPECT_EQ(file.tensor("router.topk_idx.layer1").shape(), (tensor::Shape{6, 2}));
+}
+
+TEST_F(RunTest, TakesTokenIdsOnTheCommandLineToo) {
+  ASSERT_EQ(run_cli({"run", model(), "--token-ids", "1,2,3", "--out", out()}).exit_code, 0);
+  const Tensor typed = io::load_array(out() + ":logits");
+  io::save_npy(dir_.file("row.npy"), Tensor::from<std::int64_t>({1, 3}, std::vector<std::int64_t>{1, 2, 3}));
+  ASSERT_EQ(run({}, "row.npy").exit_code, 0);
+  EXPECT_EQ(std::ranges::equal(typed.bytes(), io::load_array(out() + ":logits").bytes()), true);
+}
+
+TEST_F(RunTest, RefusesNoTokensAndTwoSourcesOfThem) {
+  expect_refused(run_cli({"run", model(), "--out", out()}), 2, {"--token-ids", "neither"});
+  expect_refused(run({"--token-ids", "1,2"}), 2, {"--token-ids", "both"});
 }
 
 TEST_F(RunTest, WritesEveryContainerAlike) {
