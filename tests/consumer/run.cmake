@@ -13,4 +13,4 @@ step(${CMAKE_COMMAND} -S ${PROJECT} -B ${SCRATCH}/build -G Ninja -DCMAKE_PREFIX_
 step(${CMAKE_COMMAND} --build ${SCRATCH}/build)
 step(${SCRATCH}/build/consumer)
 # The installed program finds its data beside itself.
-step(${SCRATCH}/prefix/bin/lastbit doctor)
+step(${SCRATCH}/prefix/bin/lastbit presets)
