@@ -167,8 +167,8 @@ json to_json(const Checked& checked) {
   return object;
 }
 
-void print_json(const CheckOptions& options, const tensor::Tolerance& tolerance, const std::vector<Checked>& checked,
-                std::size_t failed) {
+void print_check_json(const CheckOptions& options, const tensor::Tolerance& tolerance,
+                      const std::vector<Checked>& checked, std::size_t failed) {
   json arrays = json::array();
   for (const Checked& one : checked) arrays.push_back(to_json(one));
   const json report{{"schema", 1},
@@ -187,7 +187,7 @@ int run_check(const CheckOptions& options) {
   const std::vector<Checked> checked = check_arrays(options, tolerance);
   const auto failed = static_cast<std::size_t>(
       std::count_if(checked.begin(), checked.end(), [](const Checked& one) { return !one.comparison.match; }));
-  (options.json ? print_json : print_report)(options, tolerance, checked, failed);
+  (options.json ? print_check_json : print_report)(options, tolerance, checked, failed);
   return failed == 0 ? core::kExitOk : core::kExitCheckFailed;
 }
 

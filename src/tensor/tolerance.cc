@@ -57,6 +57,7 @@ Tolerance parse_tolerance(const std::string& text) {
     return tolerance;
   }
   std::vector<std::string> names;
+  names.reserve(kKinds.size());
   for (const NamedKind& named : kKinds) names.emplace_back(named.name);
   core::fail_input("unknown tolerance '{}'{}, expected bitwise, ulp=N, abs=X, rel=X or norm=X, optionally with {}",
                    text, core::suggestion(name, names), kAnyNan);
