@@ -53,8 +53,8 @@ void add_cast(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option(
       "--overflow", options->overflow,
-      "saturate (largest finite) or none (the format's Inf or NaN); default: saturate for 8-bit formats "
-      "under cuda, else none");
+      "saturate (largest finite) or none (the format's Inf or NaN, where the rounding goes that way: as in "
+      "IEEE 754, zero and up stop at the largest finite); default: saturate for 8-bit formats under cuda, else none");
   command->add_option("--rounding", options->rounding,
                       "nearest (even), up (toward +inf), zero or stochastic; default: nearest, but up for e8m0 under "
                       "cuda");

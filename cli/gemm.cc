@@ -54,6 +54,8 @@ numerics::MmaRule rule_of(const GemmOptions& options) {
 // As given; else deepgemm when there are scales and none when there are not.
 numerics::Promotion promotion_of(const GemmOptions& options, bool scaled) {
   const std::string order = !options.promotion.empty() ? options.promotion : (scaled ? "deepgemm" : "none");
+  if (options.promote_every < 1)
+    core::fail_input("--promote-every: found {}, expected 1 or more", options.promote_every);
   const numerics::Promotion promotion{numerics::find_promotion(order), options.promote_every};
   const bool promotes = promotion.order != numerics::PromotionOrder::kNone;
   if (promotes && !scaled) core::fail_input("--promotion {} needs --scale-a and --scale-b", order);

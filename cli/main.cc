@@ -33,13 +33,15 @@ int report(const std::string& message, core::ErrorKind kind) {
   return core::exit_code(kind);
 }
 
+constexpr int kMostThreads = 4096;
+
 int run(int argc, char** argv) {
   CLI::App app{"Bit-accurate DeepSeek-V3 reference, and forecast of the clusters that train and serve it"};
   app.name("lastbit");
   app.set_version_flag("--version", std::string("lastbit ") + core::version());
   int threads = 0;
   app.add_option("--threads", threads, "Threads to use, before the subcommand (default 0: all cores)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, kMostThreads));
   app.require_subcommand(1);
   Action action;
   add_commands(app, action);
@@ -51,7 +53,10 @@ int run(int argc, char** argv) {
     return report(describe_parse_error(app, error), core::ErrorKind::kInput);
   }
   core::set_num_threads(threads);
-  return action();
+  const int code = action();
+  std::cout.flush();
+  if (!std::cout) core::fail_io("stdout: cannot write the result");
+  return code;
 }
 
 }  // namespace

@@ -147,7 +147,7 @@ void add_sim_schedule(CLI::App& app, Action& action) {
   command
       ->add_option("--activation-limit", options->build.activation_limit,
                    "Most micro-batches in flight on a rank, from F's start to W's end (default: zb-h1 P, zb-h2 2P)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 30));
   command->add_flag("--json", options->json,
                     "Print JSON; labels F<mb>.<chunk>, BW full and B input backward, W; dualpipe F<direction>.<mb>, "
                     "B full and Bi input backward, W, F0.3&B1.1");

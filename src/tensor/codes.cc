@@ -1,6 +1,7 @@
 #include "tensor/codes.h"
 
 #include <functional>
+#include <limits>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -48,8 +49,22 @@ void encode_elements(std::span<const float> values, std::span<Code> codes, numer
   });
 }
 
+// Formats of 4 and 12 bits lie in wider integers, whose high bits must be 0.
 template <typename Code>
-void decode_elements(std::span<const Code> codes, std::span<float> values, numerics::Format format) {
+void require_in_format(std::span<const Code> codes, numerics::Format format, const std::string& what) {
+  const numerics::FormatDescriptor& descriptor = numerics::describe(format);
+  const std::uint64_t end = std::uint64_t{descriptor.sign_code()} << (1 + descriptor.code_shift);
+  if (end > std::numeric_limits<Code>::max()) return;
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    if (codes[i] >= end)
+      core::fail_input("{}: element {} is {:#x}, expected codes of {} below {:#x}", what, i, codes[i],
+                       numerics::name(format), end);
+}
+
+template <typename Code>
+void decode_elements(std::span<const Code> codes, std::span<float> values, numerics::Format format,
+                     const std::string& what) {
+  require_in_format(codes, format, what);
   for_elements(static_cast<std::int64_t>(codes.size()), [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) values[i] = numerics::decode(codes[i], format);
   });
@@ -124,11 +139,11 @@ Tensor decode_codes(const Tensor& tensor, numerics::Format format, const std::st
   Tensor result = Tensor::empty(DType::kF32, tensor.shape());
   const std::span<float> values = result.mutable_values<float>();
   if (codes.dtype() == DType::kU8)
-    decode_elements(codes.values<std::uint8_t>(), values, format);
+    decode_elements(codes.values<std::uint8_t>(), values, format, what);
   else if (codes.dtype() == DType::kU16)
-    decode_elements(codes.values<std::uint16_t>(), values, format);
+    decode_elements(codes.values<std::uint16_t>(), values, format, what);
   else
-    decode_elements(codes.values<std::uint32_t>(), values, format);
+    decode_elements(codes.values<std::uint32_t>(), values, format, what);
   return result;
 }
 

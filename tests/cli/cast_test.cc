@@ -81,6 +81,10 @@ TEST_F(CastCommand, RefusesWhatDoesNotFit) {
   expect_one_line_error(run({}), 2, {"--to", "--from"});
   expect_one_line_error(run({"--to", "e4m3", "--from", "e4m3"}), 2, {"--to", "--from"});
   expect_one_line_error(run({"--from", "e4m3"}), 2, {"x.npy: dtype f32, expected u8 codes of e4m3"});
+  save(Tensor::from<std::uint16_t>({2}, std::vector<std::uint16_t>{0x0fff, 0x1000}));
+  expect_one_line_error(run({"--from", "e5m6"}), 2, {"x.npy: element 1 is 0x1000", "e5m6 below 0x1000"});
+  save(Tensor::from<std::uint8_t>({1}, std::vector<std::uint8_t>{0x10}));
+  expect_one_line_error(run({"--from", "e2m1"}), 2, {"x.npy: element 0 is 0x10"});
   save(Tensor::zeros(tensor::DType::kI64, {2}));
   expect_one_line_error(run({"--to", "e4m3"}), 2, {"x.npy: dtype i64, expected f32"});
   std::filesystem::remove(in());

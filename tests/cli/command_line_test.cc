@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "support/cli.h"
 
 namespace lastbit {
@@ -27,6 +29,11 @@ TEST(CommandLine, ValuesAreChecked) {
   expect_one_line_error(run_cli({"--threads", "-1", "doctor"}), 2, {"--threads"});
   expect_one_line_error(run_cli({"--threads", "many", "doctor"}), 2, {"--threads"});
   expect_one_line_error(run_cli({"check", "--reference"}), 2, {"--reference"});
+}
+
+TEST(CommandLine, AResultThatCannotBeWrittenIsAnError) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "needs /dev/full";
+  expect_one_line_error(testing::run_cli({"presets"}, "/dev/full"), 3, {"stdout"});
 }
 
 TEST(CommandLine, HelpAndVersionSucceed) {

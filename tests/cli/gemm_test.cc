@@ -99,6 +99,7 @@ TEST_F(GemmCommand, RefusesUnusableScales) {
 
 TEST_F(GemmCommand, RefusesPromotionsThatDoNotFit) {
   expect_refused(run("--promotion", "deepgem"), {"unknown promotion 'deepgem'", "'deepgemm'"});
+  expect_refused(run("--promote-every", "0"), {"--promote-every: found 0, expected 1 or more"});
   expect_refused(run("--promotion", "deepgemm"), {"--promotion deepgemm needs --scale-a and --scale-b"});
   scale();
   expect_refused(run("--promotion", "none"), {"--promotion none takes no scales"});

@@ -27,9 +27,9 @@ std::string read_text(const std::filesystem::path& path) {
 
 }  // namespace
 
-CliResult run_cli(const std::vector<std::string>& args) {
+CliResult run_cli(const std::vector<std::string>& args, const std::string& out_path) {
   const TempDir capture;
-  const std::string out = capture.file("out");
+  const std::string out = out_path.empty() ? capture.file("out") : out_path;
   const std::string err = capture.file("err");
   std::vector<std::string> words{LASTBIT_PROGRAM};
   words.insert(words.end(), args.begin(), args.end());
@@ -48,7 +48,8 @@ CliResult run_cli(const std::vector<std::string>& args) {
   if (failed != 0) return {};
   int status = 0;
   waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(out), read_text(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+          out_path.empty() ? read_text(out) : std::string(), read_text(err)};
 }
 
 void expect_one_line_error(const CliResult& result, int code, const std::vector<std::string>& parts) {

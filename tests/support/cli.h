@@ -12,8 +12,8 @@ struct CliResult {
   std::string err;  // stderr
 };
 
-// Runs `lastbit` with `args` and waits for it.
-CliResult run_cli(const std::vector<std::string>& args);
+// Runs `lastbit` with `args` and waits for it. `out_path`: where stdout goes instead of CliResult::out.
+CliResult run_cli(const std::vector<std::string>& args, const std::string& out_path = {});
 
 // Expects exit code `code` and exactly one line on stderr, which contains each of `parts`.
 void expect_one_line_error(const CliResult& result, int code, const std::vector<std::string>& parts);
