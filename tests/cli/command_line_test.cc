@@ -32,6 +32,7 @@ TEST(CommandLine, ValuesAreChecked) {
 }
 
 TEST(CommandLine, AResultThatCannotBeWrittenIsAnError) {
+  // The device that refuses every write is Linux's; elsewhere there is nothing to write to.
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "needs /dev/full";
   expect_one_line_error(testing::run_cli({"presets"}, "/dev/full"), 3, {"stdout"});
 }
