@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -36,19 +37,49 @@ std::string shorten(std::string text) {
   core::fail_input("{}:{}:{}: {}", name, line, byte - line_start + 1, reason);
 }
 
+// Looks for a key that is there twice in one object, which a DOM would silently drop. A pass of its own, because the
+// library's parser with a callback takes time quadratic in the length of an array of objects.
+class DuplicateKeys : public nlohmann::json_sax<json> {
+ public:
+  [[nodiscard]] const std::optional<std::string>& found() const { return found_; }
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(std::size_t) override {
+    open_objects_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    open_objects_.pop_back();
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (!open_objects_.back().insert(name).second) found_ = name;
+    return !found_.has_value();
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+
+ private:
+  std::vector<std::set<std::string>> open_objects_;
+  std::optional<std::string> found_;
+};
+
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& name) {
-  std::vector<std::set<std::string>> open_objects;  // keys seen in each object being read
-  const auto refuse_duplicates = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second)
-      core::fail_input("{}: key '{}' is there twice in one object", name, shorten(parsed.get<std::string>()));
-    return true;
-  };
+  DuplicateKeys duplicates;
+  (void)json::sax_parse(text.begin(), text.end(), &duplicates);  // what else is wrong, the parser below says better
+  if (duplicates.found())
+    core::fail_input("{}: key '{}' is there twice in one object", name, shorten(*duplicates.found()));
   try {
-    return json::parse(text.begin(), text.end(), refuse_duplicates);
+    return json::parse(text.begin(), text.end());
   } catch (const json::parse_error& error) {
     fail_at_byte(text, name, error);
   } catch (const json::exception& error) {

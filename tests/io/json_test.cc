@@ -40,6 +40,14 @@ TEST(Json, KeysAreThereOnce) {
   EXPECT_NE(error_of(R"([{"a":1},{"a":1,"a":1}])"), "");
 }
 
+TEST(Json, ALongArrayOfObjectsTakesTimeLinearInItsLength) {
+  // In quadratic time this would take hours.
+  constexpr std::size_t kObjects = 300000;
+  std::string text = "[{\"a\":{}}";
+  for (std::size_t i = 1; i < kObjects; ++i) text += ",{\"a\":{}}";
+  EXPECT_EQ(parse_json(text + "]", "f.json").size(), kObjects);
+}
+
 TEST(Json, DeepNestingIsHarmless) {
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
   EXPECT_TRUE(parse_json(deep, "f.json").is_array());
