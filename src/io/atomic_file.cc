@@ -29,7 +29,10 @@ std::string resolve_target(const std::string& path) {
 }
 
 [[noreturn]] void fail_writing(const std::string& path, int error) {
-  if (error == ENOENT || error == ENOTDIR) core::fail_input("{}: cannot write: the folder does not exist", path);
+  std::error_code ignored;
+  const fs::path folder = fs::path(path).parent_path();
+  if (!folder.empty() && !fs::is_directory(folder, ignored))
+    core::fail_input("{}: cannot write: there is no folder {}", path, folder.string());
   core::fail_io("{}: cannot write: {}", path, std::strerror(error));
 }
 

@@ -25,6 +25,12 @@ core::ErrorKind kind_of_failure(const std::string& path) {
   return core::ErrorKind::kInternal;
 }
 
+TEST(AtomicFile, SaysWhyNothingCanBeWritten) {
+  EXPECT_EQ(kind_of_failure("/no/such/folder/a"), core::ErrorKind::kInput);
+  if (!fs::exists("/proc/self")) return;
+  EXPECT_EQ(kind_of_failure("/proc/a"), core::ErrorKind::kIo);  // a folder, but no file can be made there
+}
+
 TEST(AtomicFile, AppearsOnlyWhenCommitted) {
   const testing::TempDir dir;
   {
