@@ -4,18 +4,12 @@
 namespace lastbit::sim::schedule {
 
 Schedule build_gpipe(const BuildParams& params) {
-  Schedule schedule;
-  schedule.kind = "gpipe";
-  schedule.ranks = params.ranks;
-  schedule.stages = params.ranks;
-  schedule.micro_batches = params.micro_batches;
+  Schedule schedule = one_stage_a_rank("gpipe", params.ranks, params.micro_batches);
   for (int rank = 0; rank < params.ranks; ++rank) {
-    std::vector<Op> list;
+    std::vector<Op>& list = schedule.order[static_cast<std::size_t>(rank)];
     list.reserve(2 * static_cast<std::size_t>(params.micro_batches));
     for (int i = 0; i < params.micro_batches; ++i) list.push_back({Verb::kForward, {i, 0}, {}});
     for (int i = 0; i < params.micro_batches; ++i) list.push_back({Verb::kBackward, {i, 0}, {}});
-    schedule.placement.push_back({{rank, 0}});
-    schedule.order.push_back(std::move(list));
   }
   return schedule;
 }

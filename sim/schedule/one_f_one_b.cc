@@ -7,13 +7,9 @@
 namespace lastbit::sim::schedule {
 
 Schedule build_one_f_one_b(const BuildParams& params) {
-  Schedule schedule;
-  schedule.kind = "1f1b";
-  schedule.ranks = params.ranks;
-  schedule.stages = params.ranks;
-  schedule.micro_batches = params.micro_batches;
+  Schedule schedule = one_stage_a_rank("1f1b", params.ranks, params.micro_batches);
   for (int rank = 0; rank < params.ranks; ++rank) {
-    std::vector<Op> list;
+    std::vector<Op>& list = schedule.order[static_cast<std::size_t>(rank)];
     const int warm_up = std::min(params.ranks - rank - 1, params.micro_batches);
     int forward = 0;
     while (forward < warm_up) list.push_back({Verb::kForward, {forward++, 0}, {}});
@@ -21,8 +17,6 @@ Schedule build_one_f_one_b(const BuildParams& params) {
       if (forward < params.micro_batches) list.push_back({Verb::kForward, {forward++, 0}, {}});
       list.push_back({Verb::kBackward, {backward, 0}, {}});
     }
-    schedule.placement.push_back({{rank, 0}});
-    schedule.order.push_back(std::move(list));
   }
   return schedule;
 }

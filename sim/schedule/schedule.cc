@@ -79,6 +79,17 @@ class RankCheck {
 
 }  // namespace
 
+Schedule one_stage_a_rank(std::string kind, int ranks, int micro_batches) {
+  Schedule schedule;
+  schedule.kind = std::move(kind);
+  schedule.ranks = ranks;
+  schedule.stages = ranks;
+  schedule.micro_batches = micro_batches;
+  for (int rank = 0; rank < ranks; ++rank) schedule.placement.push_back({{rank, 0}});
+  schedule.order.resize(static_cast<std::size_t>(ranks));
+  return schedule;
+}
+
 std::string label(const Op& op, LabelStyle style) {
   const bool chunked = style == LabelStyle::kChunk;
   const std::string first = place(op.chunk, style);

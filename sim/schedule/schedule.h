@@ -62,6 +62,9 @@ struct Schedule {
   }
 };
 
+// A schedule of one stage a rank and one path, its lists still empty.
+[[nodiscard]] Schedule one_stage_a_rank(std::string kind, int ranks, int micro_batches);
+
 // "F3.0", "BW3.0", "Bi1.2", "F0.3&B1.1": see LabelStyle.
 [[nodiscard]] std::string label(const Op& op, LabelStyle style);
 

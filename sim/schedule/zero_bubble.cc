@@ -124,16 +124,11 @@ Schedule build_zero_bubble(const BuildParams& params, const char* kind, int defa
   core::check(params.stages.size() == static_cast<std::size_t>(params.ranks),
               "zero-bubble schedules are built from one duration of each verb for every rank");
   const int limit = params.activation_limit == 0 ? default_limit : params.activation_limit;
-  Schedule schedule;
-  schedule.kind = kind;
-  schedule.ranks = params.ranks;
-  schedule.stages = params.ranks;
-  schedule.micro_batches = params.micro_batches;
+  Schedule schedule = one_stage_a_rank(kind, params.ranks, params.micro_batches);
   schedule.activation_limit = limit;
   const ListPlay best = Search(params, std::min(limit, params.micro_batches)).run();
   for (int rank = 0; rank < params.ranks; ++rank) {
-    schedule.placement.push_back({{rank, 0}});
-    std::vector<Op>& list = schedule.order.emplace_back();
+    std::vector<Op>& list = schedule.order[static_cast<std::size_t>(rank)];
     int forward = 0;
     int backward = 0;
     int weight = 0;
