@@ -65,7 +65,7 @@ Cluster load_cluster(const std::string& name_or_path, const std::vector<Override
   const std::string path = description_path("clusters", name_or_path, "cluster");
   nlohmann::json object = io::load_config_file(path);
   apply_overrides(object, overrides, "cluster");
-  const io::ConfigReader reader(object, path);
+  const io::ConfigReader reader(object, name_with_overrides(path, overrides, "cluster"));
   Cluster cluster;
   cluster.name = reader.require<std::string>("name");
   cluster.nodes = static_cast<int>(reader.require_in("nodes", std::int64_t{1}, std::int64_t{1000000}));

@@ -1,5 +1,7 @@
 #include "sim/cluster/description.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -74,6 +76,16 @@ void apply_overrides(json& object, const std::vector<Override>& overrides, const
   }
 }
 
+std::string name_with_overrides(const std::string& path, const std::vector<Override>& overrides,
+                                const std::string& subject) {
+  std::string name = path;
+  for (const Override& change : overrides) {
+    if (change.subject != subject) continue;
+    name += fmt::format(" with --set {}.{}={}", subject, fmt::join(change.path, "."), change.value);
+  }
+  return name;
+}
+
 std::vector<std::string> description_names(const std::string& folder) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(io::data_path(folder))) {
@@ -87,7 +99,9 @@ std::vector<std::string> description_names(const std::string& folder) {
 std::string description_path(const std::string& folder, const std::string& name_or_path, const std::string& what) {
   const std::filesystem::path path(name_or_path);
   if (path.extension() == ".toml" || path.extension() == ".json" || path.has_parent_path()) {
-    if (!std::filesystem::is_regular_file(path)) core::fail_input("{}: no such file for a {}", name_or_path, what);
+    if (std::filesystem::is_directory(path))
+      core::fail_input("{}: is a folder, expected the .toml or .json file of a {}", name_or_path, what);
+    if (!std::filesystem::exists(path)) core::fail_input("{}: no such file for a {}", name_or_path, what);
     return name_or_path;
   }
   const std::vector<std::string> names = description_names(folder);

@@ -21,12 +21,16 @@ struct Override {
 // Applies those of `subject` to `object`; an index such as "phase.0.tokens" must exist, objects are made on the way.
 void apply_overrides(nlohmann::json& object, const std::vector<Override>& overrides, const std::string& subject);
 
-// The path of a description: `name_or_path` itself when it has an extension, else data/<folder>/<name>.toml (or .json).
+// What to call the file at `path` in messages about its object: the path, with the overrides of `subject` if any.
+[[nodiscard]] std::string name_with_overrides(const std::string& path, const std::vector<Override>& overrides,
+                                              const std::string& subject);
+
+// The path of a description: `name_or_path` itself when it has an extension, else data/FOLDER/NAME.toml (or .json).
 // Error(kInput) names the `what` ("cluster"), with a suggestion among those there are.
 [[nodiscard]] std::string description_path(const std::string& folder, const std::string& name_or_path,
                                            const std::string& what);
 
-// Names of the descriptions in data/<folder>, sorted.
+// Names of the descriptions in data/FOLDER, sorted.
 [[nodiscard]] std::vector<std::string> description_names(const std::string& folder);
 
 }  // namespace lastbit::sim::cluster

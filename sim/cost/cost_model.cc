@@ -57,6 +57,10 @@ double peak(const cluster::Gpu& gpu, Format format) {
 
 CostModel::CostModel(cluster::Cluster cluster, Calibration calibration, Assumptions assumptions)
     : cluster_(std::move(cluster)), calibration_(std::move(calibration)), assumptions_(std::move(assumptions)) {
+  if (assumptions_["solo_compute_sms"] > cluster_.gpu.sms) {
+    core::fail_input("assumption 'solo_compute_sms': found {:g}, expected at most {}, the SMs of GPU '{}'",
+                     assumptions_["solo_compute_sms"], cluster_.gpu.sms, cluster_.gpu.name);
+  }
   if (calibration_.name.empty()) return;
   const Reference& reference = calibration_.reference;
   same_gpu_ = reference.fp8_flops == cluster_.gpu.fp8_flops && reference.bf16_flops == cluster_.gpu.bf16_flops &&

@@ -26,7 +26,7 @@ model::ModelConfig load_model(const ForecastRequest& request, const std::vector<
   const std::string path = model::model_config_path(request.model);
   nlohmann::json object = io::load_config_file(path);
   cluster::apply_overrides(object, overrides, "model");
-  return model::parse_model_config(object, path);
+  return model::parse_model_config(object, cluster::name_with_overrides(path, overrides, "model"));
 }
 
 void headline_figures(Forecast& forecast) {

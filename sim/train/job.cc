@@ -103,7 +103,8 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
     assumed.push_back({"assume", {"assumptions", change.path.front(), "value"}, change.value});
   }
   cluster::apply_overrides(object, assumed, "assume");
-  const io::ConfigReader reader(object, path);
+  const std::string name = cluster::name_with_overrides(path, overrides, "job");
+  const io::ConfigReader reader(object, cluster::name_with_overrides(name, overrides, "assume"));
   Job job;
   job.name = reader.require<std::string>("name");
   job.usd_per_gpu_hour = reader.require_in("usd_per_gpu_hour", 0.0, 1e6);

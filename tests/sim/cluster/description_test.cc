@@ -30,5 +30,14 @@ TEST(Overrides, RefuseWhatHasNoSubjectOrValue) {
   EXPECT_THROW(apply_overrides(object, parse_overrides({"job.number.x=1"}), "job"), core::Error);
 }
 
+TEST(Descriptions, AFolderIsNoFile) {
+  try {
+    (void)description_path("clusters", "/usr/", "cluster");
+    FAIL() << "accepted";
+  } catch (const core::Error& error) {
+    EXPECT_STREQ(error.what(), "/usr/: is a folder, expected the .toml or .json file of a cluster");
+  }
+}
+
 }  // namespace
 }  // namespace lastbit::sim::cluster
