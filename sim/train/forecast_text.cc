@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "sim/train/forecast.h"
 
@@ -67,6 +68,11 @@ void add_step(const Forecast& forecast, std::string& out) {
   table.row("  bubble", "breakdown.bubble_s", b.bubble_s, 1, 2, "s");
   table.row("  optimiser", "breakdown.optimizer_s", b.optimizer_s, 1, 2, "s");
   table.row("  of which exposed comm.", "breakdown.exposed_comm_s", b.exposed_comm_s, 1, 2, "s");
+  if (b.weight_s > 0 && b.fused_s == 0) {
+    out +=
+        "  note: a backward without its weight gradient has less to run under its all-to-all, so a split one exposes\n"
+        "        more communication than a full one, and this schedule overlaps nothing else with it\n";
+  }
   table.row("tokens a day", "tokens_per_day", forecast.tokens_per_day, 1e-9, 1, "billion");
   table.row("tokens a second and GPU", "tokens_per_gpu_s", forecast.tokens_per_gpu_s, 1, 0, "");
   table.row("TFLOPS a GPU, causal", "tflops_per_gpu_causal", forecast.tflops_causal, 1, 0, "");
@@ -87,6 +93,16 @@ void add_cost(const Forecast& forecast, const nlohmann::json& phases, std::strin
   table.row("GPU-hours", "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1, "thousand");
   table.row("cost", "usd_total", forecast.usd_total, 1e-6, 3,
             fmt::format("million USD at {} USD a GPU-hour", forecast.job.usd_per_gpu_hour).c_str());
+}
+
+void add_published_sources(const Forecast& forecast, std::string& out) {
+  std::set<std::string> lines;
+  for (const auto& [key, figure] : forecast.published) {
+    lines.insert(fmt::format("  {}\n    {}\n", figure.source, figure.status));
+  }
+  if (lines.empty()) return;
+  out += "\nWhere published figures come from\n";
+  for (const std::string& line : lines) out += line;
 }
 
 void add_provenance(const Forecast& forecast, std::string& out) {
@@ -126,6 +142,7 @@ std::string to_text(const Forecast& forecast) {
   add_header(forecast, out);
   add_step(forecast, out);
   add_cost(forecast, to_json(forecast)["phases"], out);
+  add_published_sources(forecast, out);
   add_provenance(forecast, out);
   add_assumptions(forecast, out);
   return out;

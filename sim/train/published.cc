@@ -25,9 +25,9 @@ void read_measurement(const io::ConfigReader& entry, const std::string& job, Pub
   const auto jobs = entry.require<std::vector<std::string>>("jobs");
   const bool wanted = std::find(jobs.begin(), jobs.end(), job) != jobs.end();
   const std::string source = entry.require<std::string>("source");
-  (void)entry.require<std::string>("status");
+  const std::string status = entry.require<std::string>("status");
   const auto take = [&](const std::string& key, double value) {
-    if (wanted) published[key] = {value, source};
+    if (wanted) published[key] = {value, source, status};
   };
   for (const char* key : kScalars) {
     if (entry.has(key)) take(key, entry.require_in(key, 0.0, 1e18));

@@ -11,6 +11,7 @@ namespace lastbit::sim::train {
 struct PublishedFigure {
   double value = 0;
   std::string source;
+  std::string status;  // how sure we are of the figure: where it was checked, or that it was not
 };
 
 // Figures by the JSON key of the forecast they belong beside: "step_s", "breakdown.F_s",
