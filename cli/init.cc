@@ -2,6 +2,7 @@
 #include "model/init.h"
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -20,8 +21,13 @@ void add_init(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("init", "Write a fresh checkpoint of a model, as training starts from it");
   const auto options = std::make_shared<InitOptions>();
   command->add_option("model", options->preset, "Preset (see lastbit presets), directory or config.json")->required();
-  command->add_option("--seed", options->seed, "Seed of the weights: same seed, same bits")->capture_default_str();
-  command->add_option("--out", options->out, "Directory to write: config.json and safetensors")->required();
+  command->add_option("--seed", options->seed, "Seed of the weights: same seed, same bits")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
+  command
+      ->add_option("--out", options->out,
+                   "Directory to write: config.json and safetensors; a checkpoint there is replaced")
+      ->required();
   command->callback([&action, options] {
     action = [options] {
       model::init_checkpoint(options->preset, options->seed, options->out);

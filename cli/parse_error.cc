@@ -1,6 +1,7 @@
 // What to say when the command line cannot be parsed.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "cli/command.h"
@@ -22,10 +23,8 @@ std::vector<std::string> subcommand_names(const CLI::App& app) {
   return names;
 }
 
-// Of the subcommand and of those around it.
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
-  if (app.get_parent() != nullptr) names = option_names(*app.get_parent());
   for (const CLI::Option* option : app.get_options())
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   return names;
@@ -46,7 +45,12 @@ std::string describe_parse_error(const CLI::App& app, const CLI::ParseError& err
   const std::string& word = unknown.front();
   if (word.starts_with('-') && word.size() > 1) {
     const std::string name = word.substr(0, word.find('='));
-    return fmt::format("unknown option '{}'{}; {}", name, core::suggestion(name, option_names(command)), help);
+    const std::vector<std::string> global = option_names(app);
+    if (&command != &app && std::find(global.begin(), global.end(), name) != global.end())
+      return fmt::format("option '{}' goes before the subcommand: {} {} ...", name, app.get_name(), name);
+    std::vector<std::string> known = option_names(command);
+    known.insert(known.end(), global.begin(), global.end());
+    return fmt::format("unknown option '{}'{}; {}", name, core::suggestion(name, known), help);
   }
   const std::vector<std::string> subcommands = subcommand_names(command);
   if (subcommands.empty() || command.get_require_subcommand_min() == 0)

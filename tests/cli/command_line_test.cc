@@ -23,12 +23,18 @@ TEST(CommandLine, UnknownOptionGetsASuggestion) {
   expect_one_line_error(run_cli({"--thread", "3", "doctor"}), 2, {"'--threads'"});
 }
 
+TEST(CommandLine, GlobalOptionsGoBeforeTheSubcommand) {
+  expect_one_line_error(run_cli({"presets", "--threads", "2"}), 2,
+                        {"option '--threads' goes before the subcommand: lastbit --threads"});
+}
+
 TEST(CommandLine, SubcommandIsRequired) { expect_one_line_error(run_cli({}), 2, {"subcommand is required"}); }
 
 TEST(CommandLine, ValuesAreChecked) {
   expect_one_line_error(run_cli({"--threads", "-1", "doctor"}), 2, {"--threads"});
   expect_one_line_error(run_cli({"--threads", "many", "doctor"}), 2, {"--threads"});
   expect_one_line_error(run_cli({"check", "--reference"}), 2, {"--reference"});
+  expect_one_line_error(run_cli({"init", "tiny", "--seed", "-1", "--out", "x"}), 2, {"--seed", "-1"});
 }
 
 TEST(CommandLine, AResultThatCannotBeWrittenIsAnError) {

@@ -84,7 +84,11 @@ TEST(SimTrain, WrongInputGivesOneLine) {
       run_cli({"sim", "train", "--model", "deepsek-v3", "--cluster", "h800-2048", "--job", "v3-pretrain"}), 2,
       {"deepsek-v3", "did you mean 'deepseek-v3'"});
   expect_one_line_error(run_cli(train({"--schedule", "dualpip"})), 2, {"dualpip", "dualpipe"});
-  expect_one_line_error(run_cli(train({"--set", "cluster.network.nic_peek=1 GB/s"})), 2, {"nic_peek", "nic_peak"});
+  expect_one_line_error(run_cli(train({"--set", "cluster.network.nic_peek=1 GB/s"})), 2,
+                        {"nic_peek", "nic_peak", "h800-2048.toml with --set cluster.network.nic_peek=1 GB/s"});
+  expect_one_line_error(run_cli(train({"--set", "assume.expert_sink=1"})), 2,
+                        {"--set assume.expert_sink=1", "expert_sync"});
+  expect_one_line_error(run_cli(train({"--set", "assume.solo_compute_sms=133"})), 2, {"133", "at most 132"});
   expect_one_line_error(run_cli(train({"--set", "cluster.network.nic_peak=400"})), 2, {"nic_peak", "no unit"});
   expect_one_line_error(run_cli(train({"--set", "job.layout.expert=48"})), 2, {"expert 48", "128"});
   expect_one_line_error(run_cli(train({"--set", "job.phase.0.batch_sequences=3072"})), 2, {"24", "32"});
