@@ -1,4 +1,4 @@
-// Measured kernel times: the tables of data/calibration/<folder>, each with its source.
+// Measured kernel times: the tables of data/calibration/FOLDER, each with its source.
 #pragma once
 
 #include <string>

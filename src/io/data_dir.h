@@ -6,7 +6,7 @@
 namespace lastbit::io {
 
 // The folder `data`: the environment variable LASTBIT_DATA if set, else beside the source of a build tree
-// (<program>/../../data), else where `install` puts it (<program>/../share/lastbit/data). An error names all of them.
+// (PROGRAM/../../data), else where `install` puts it (PROGRAM/../share/lastbit/data). An error names all of them.
 [[nodiscard]] std::string data_dir();
 
 // The path of `relative` ("models/deepseek-v3.json") below data_dir(); bad input if it is not there.
