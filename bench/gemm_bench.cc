@@ -1,6 +1,12 @@
-// Multiply-accumulates a second of the tensor-core GEMM, one thread.
+// Emulated multiply-accumulates a second of the tensor-core GEMM, packing, scales and promotion included, beside
+// OpenBLAS's and Eigen's FP32 SGEMM of the same shape in the same run. OPENBLAS_NUM_THREADS=1 and --threads as environment
+// variable LASTBIT_THREADS (default 1) keep both at one thread.
 #include <benchmark/benchmark.h>
+#include <cblas.h>
 
+#include <Eigen/Core>
+#include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "core/parallel.h"
@@ -11,45 +17,118 @@
 namespace lastbit::numerics {
 namespace {
 
-// Codes of N(0, 1)-like numbers (the sum of four uniform ones), [rows, cols].
-std::vector<std::byte> random_codes(Format format, std::int64_t rows, std::int64_t cols, const char* purpose) {
+int threads() {
+  const char* text = std::getenv("LASTBIT_THREADS");
+  return text == nullptr ? 1 : std::atoi(text);
+}
+
+// Numbers like N(0, 1): sums of four uniform ones.
+std::vector<float> random_values(std::int64_t count, const char* purpose) {
   const core::RandomStream stream(1, purpose);
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    float sum = -2.0F;
+    for (std::uint64_t part = 0; part < 4; ++part) sum += stream.uniform(static_cast<std::uint64_t>(4 * i) + part);
+    values.push_back(sum * 1.732F);
+  }
+  return values;
+}
+
+std::vector<std::byte> codes_of(const std::vector<float>& values, Format format) {
   const int width = describe(format).storage_bytes;
   std::vector<std::byte> bytes;
-  for (std::int64_t i = 0; i < rows * cols; ++i) {
-    const auto at = static_cast<std::uint64_t>(4 * i);
-    float sum = -2.0F;
-    for (std::uint64_t part = 0; part < 4; ++part) sum += stream.uniform(at + part);
-    const std::uint32_t code = encode(sum * 1.732F, format, default_encode_options(format));
+  for (const float value : values) {
+    const std::uint32_t code = encode(value, format, default_encode_options(format));
     for (int byte = 0; byte < width; ++byte) bytes.push_back(static_cast<std::byte>(code >> (8 * byte) & 0xff));
   }
   return bytes;
 }
 
-void run(benchmark::State& state, const char* unit, Format format, Promotion promotion) {
-  core::set_num_threads(1);
-  constexpr std::int64_t kSize = 128;
-  constexpr std::int64_t kInner = 1024;
+struct Shape {
+  std::int64_t m;
+  std::int64_t n;
+  std::int64_t k;
+};
+
+Shape shape_of(const benchmark::State& state) { return {state.range(0), state.range(1), state.range(2)}; }
+
+void count(benchmark::State& state, const Shape& shape) {
+  state.counters["MAC/s"] = benchmark::Counter(static_cast<double>(shape.m * shape.n * shape.k),
+                                               benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void emulated(benchmark::State& state, const char* unit, Format format, Promotion promotion) {
+  core::set_num_threads(threads());
+  const Shape shape = shape_of(state);
   const MmaRule rule = rule_of(find_unit(unit), format, format, Format::kF32);
-  const std::vector<std::byte> a = random_codes(format, kSize, kInner, "a");
-  const std::vector<std::byte> b = random_codes(format, kSize, kInner, "b");
-  const GemmOperands operands{{format, kSize, kInner, a}, {format, kSize, kInner, b}, {}, {}};
-  std::vector<float> d(kSize * kSize);
+  const std::vector<std::byte> a = codes_of(random_values(shape.m * shape.k, "a"), format);
+  const std::vector<std::byte> b = codes_of(random_values(shape.n * shape.k, "b"), format);
+  GemmOperands operands{{format, shape.m, shape.k, a}, {format, shape.n, shape.k, b}, {}, {}};
+  const ScaleShape shape_a = scale_shape(operands.a, operands.tile_a);
+  const ScaleShape shape_b = scale_shape(operands.b, operands.tile_b);
+  const std::vector<float> scale_a(static_cast<std::size_t>(shape_a.rows * shape_a.columns), 0.5F);
+  const std::vector<float> scale_b(static_cast<std::size_t>(shape_b.rows * shape_b.columns), 0.25F);
+  if (promotion.order != PromotionOrder::kNone) {
+    operands.scale_a = scale_a;
+    operands.scale_b = scale_b;
+  }
+  std::vector<float> d(static_cast<std::size_t>(shape.m * shape.n));
   for (auto _ : state) {
     gemm(rule, operands, promotion, d);
     benchmark::DoNotOptimize(d.data());
   }
-  state.counters["MAC/s"] =
-      benchmark::Counter(static_cast<double>(kSize * kSize * kInner), benchmark::Counter::kIsIterationInvariantRate);
+  count(state, shape);
 }
 
-BENCHMARK_CAPTURE(run, hopper_e4m3_chained, "hopper_wgmma", Format::kE4M3, Promotion{});
-BENCHMARK_CAPTURE(run, hopper_e4m3_promoted, "hopper_wgmma", Format::kE4M3, Promotion{PromotionOrder::kDeepgemm, 128});
-BENCHMARK_CAPTURE(run, hopper_bf16, "hopper_wgmma", Format::kBF16, Promotion{});
-BENCHMARK_CAPTURE(run, hopper_tf32, "hopper_wgmma", Format::kTF32, Promotion{});
-BENCHMARK_CAPTURE(run, tcgen05_e4m3, "blackwell_tcgen05", Format::kE4M3, Promotion{});
-BENCHMARK_CAPTURE(run, cdna3_fp8, "amd_cdna3_mfma", Format::kE4M3Fnuz, Promotion{});
-BENCHMARK_CAPTURE(run, b200_mma_sync_e4m3, "b200_mma_sync", Format::kE4M3, Promotion{});
+void openblas_sgemm(benchmark::State& state) {
+  const Shape shape = shape_of(state);
+  openblas_set_num_threads(threads());
+  const std::vector<float> a = random_values(shape.m * shape.k, "a");
+  const std::vector<float> b = random_values(shape.n * shape.k, "b");
+  std::vector<float> d(static_cast<std::size_t>(shape.m * shape.n));
+  const auto m = static_cast<blasint>(shape.m);
+  const auto n = static_cast<blasint>(shape.n);
+  const auto k = static_cast<blasint>(shape.k);
+  for (auto _ : state) {
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a.data(), k, b.data(), k, 0, d.data(), n);
+    benchmark::DoNotOptimize(d.data());
+  }
+  count(state, shape);
+}
+
+void eigen_sgemm(benchmark::State& state) {
+  const Shape shape = shape_of(state);
+  Eigen::setNbThreads(threads());
+  using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const std::vector<float> a = random_values(shape.m * shape.k, "a");
+  const std::vector<float> b = random_values(shape.n * shape.k, "b");
+  const Eigen::Map<const Matrix> left(a.data(), shape.m, shape.k);
+  const Eigen::Map<const Matrix> right(b.data(), shape.n, shape.k);
+  Matrix d(shape.m, shape.n);
+  for (auto _ : state) {
+    d.noalias() = left * right.transpose();
+    benchmark::DoNotOptimize(d.data());
+  }
+  count(state, shape);
+}
+
+constexpr Promotion kChained{};
+constexpr Promotion kPromoted{PromotionOrder::kDeepgemm, 128};
+
+// Squares; then V3's shapes scaled in M: an expert's gate and up projection, its down projection, MLA's q_b and o.
+void shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"M", "N", "K"})->Unit(benchmark::kMillisecond);
+  bench->Args({256, 256, 256})->Args({1024, 1024, 1024})->Args({4096, 4096, 4096});
+  bench->Args({256, 4096, 7168})->Args({256, 7168, 2048})->Args({256, 24576, 1536})->Args({256, 7168, 16384});
+}
+
+BENCHMARK(openblas_sgemm)->Apply(shapes);
+BENCHMARK(eigen_sgemm)->Apply(shapes);
+BENCHMARK_CAPTURE(emulated, fp8_promoted, "hopper_wgmma", Format::kE4M3, kPromoted)->Apply(shapes);
+BENCHMARK_CAPTURE(emulated, fp8_chained, "hopper_wgmma", Format::kE4M3, kChained)->Apply(shapes);
+BENCHMARK_CAPTURE(emulated, bf16, "hopper_wgmma", Format::kBF16, kChained)->Apply(shapes);
+BENCHMARK_CAPTURE(emulated, f16, "hopper_wgmma", Format::kF16, kChained)->Apply(shapes);
 
 }  // namespace
 }  // namespace lastbit::numerics

@@ -34,11 +34,11 @@ struct LoadedScales {
   std::span<const float> values;
 };
 
-LoadedScales load_scales(const std::string& path, std::int64_t rows, std::int64_t columns) {
+LoadedScales load_scales(const std::string& path, numerics::ScaleShape shape) {
   LoadedScales scales;
   scales.tensor = io::load_array(path).contiguous();
-  scales.values = tensor::scale_matrix(scales.tensor, rows, columns, path);
-  numerics::require_usable_scales(scales.values, columns, path);
+  scales.values = tensor::scale_matrix(scales.tensor, shape.rows, shape.columns, path);
+  numerics::require_usable_scales(scales.values, shape.columns, path);
   return scales;
 }
 
@@ -80,9 +80,8 @@ int run_gemm(const GemmOptions& options) {
   LoadedScales scale_a;
   LoadedScales scale_b;
   if (scaled) {
-    const numerics::ScaleShape shape = numerics::scale_shape(operands);
-    scale_a = load_scales(options.scale_a, shape.a_rows, shape.columns);
-    scale_b = load_scales(options.scale_b, shape.b_rows, shape.columns);
+    scale_a = load_scales(options.scale_a, numerics::scale_shape(operands.a, operands.tile_a));
+    scale_b = load_scales(options.scale_b, numerics::scale_shape(operands.b, operands.tile_b));
     operands.scale_a = scale_a.values;
     operands.scale_b = scale_b.values;
   }

@@ -2,147 +2,159 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "numerics/gemm_paths.h"
 #include "numerics/parse.h"
 
 namespace lastbit::numerics {
 namespace {
 
-// A tile of outputs is a task. Its operands are taken apart once a block of K: (32 + 64) conversions for 32 * 64 MACs.
-constexpr std::int64_t kTileRows = 32;
-constexpr std::int64_t kTileCols = 64;
-constexpr std::int64_t kChainBlock = 256;  // elements of K taken apart at a time when nothing is promoted
+// A tile of outputs is a task. Their shapes change no bit, so they may look at the number of threads.
+constexpr std::int64_t kPlainTileRows = 32;
+constexpr std::int64_t kPlainTileCols = 64;
+constexpr std::int64_t kVectorTileRows = 1024;  // the more, the less often B is packed
+constexpr std::int64_t kLeastTileRows = 64;
+constexpr std::int64_t kBufferedTileRows = 128;  // of tiles whose FP32 results wait in a buffer
+constexpr std::int64_t kTasksPerThread = 4;
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-constexpr std::uint32_t kRegisterNan = 0x7fffffffu;
-
-float canonical(float value) { return std::isnan(value) ? std::bit_cast<float>(kRegisterNan) : value; }
-
-float promote(PromotionOrder order, float partial, float scale_a, float scale_b, float y) {
-  switch (order) {
-    case PromotionOrder::kDeepgemm:
-      return canonical(std::fma(partial, scale_a * scale_b, y));
-    case PromotionOrder::kCublas:
-      return canonical(std::fma(partial * scale_a, scale_b, y));
-    case PromotionOrder::kMuladd:
-      return canonical(y + partial * (scale_a * scale_b));
-    case PromotionOrder::kNone:
-      break;
-  }
-  core::check(false, "a promotion order");
-  return y;
-}
-
-struct Tile {
-  std::int64_t row;
+struct TileShape {
   std::int64_t rows;
-  std::int64_t col;
   std::int64_t cols;
 };
 
-class Engine {
- public:
-  Engine(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d)
-      : rule_(rule), operands_(operands), promotion_(promotion), d_(d), k_(operands.a.cols) {
-    const std::int64_t wanted = promoting() ? promotion_.every : kChainBlock;
-    block_ = ceil_div(wanted, rule.step_k) * rule.step_k;
-    scale_columns_ = ceil_div(k_, kScaleBlock);
+TileShape tile_shape(std::int64_t m, std::int64_t n, bool vector, bool buffered) {
+  if (!vector) return {kPlainTileRows, kPlainTileCols};
+  std::int64_t rows = buffered ? kBufferedTileRows : kVectorTileRows;
+  const std::int64_t wanted = kTasksPerThread * core::num_threads();
+  if (core::num_threads() > 1)
+    while (rows > kLeastTileRows && ceil_div(m, rows) * ceil_div(n, kVectorTileCols) < wanted) rows /= 2;
+  return {rows, kVectorTileCols};
+}
+
+// The FP32 results of one tile, whichever path gives them.
+void compute_tile(const GemmProblem& problem, const OutputTile& tile, bool vector) {
+  if (!vector) return gemm_tile_plain(problem, tile);
+  const LinesLeft left = gemm_tile_vector(problem, tile);
+  for (const std::int64_t row : left.rows)
+    gemm_tile_plain(problem, {tile.row + row, 1, tile.col, tile.cols, tile.y + row * tile.stride, tile.stride});
+  for (const std::int64_t col : left.cols)
+    gemm_tile_plain(problem, {tile.row, tile.rows, tile.col + col, 1, tile.y + col, tile.stride});
+}
+
+float load_output(Format format, const std::byte* place) {
+  if (format == Format::kF32) {
+    float value = 0;
+    std::memcpy(&value, place, sizeof(value));
+    return value;
   }
+  std::uint16_t code = 0;
+  std::memcpy(&code, place, sizeof(code));
+  return decode(code, format);
+}
 
-  void run() const {
-    const std::int64_t tile_cols = ceil_div(operands_.b.rows, kTileCols);
-    const std::int64_t tiles = ceil_div(operands_.a.rows, kTileRows) * tile_cols;
-    core::parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t row = i / tile_cols * kTileRows;
-        const std::int64_t col = i % tile_cols * kTileCols;
-        run_tile({row, std::min(kTileRows, operands_.a.rows - row), col, std::min(kTileCols, operands_.b.rows - col)});
-      }
-    });
+void store_output(Format format, float value, std::byte* place) {
+  if (format == Format::kF32) {
+    std::memcpy(place, &value, sizeof(value));
+    return;
   }
+  const EncodeOptions options{Rounding::kNearestEven, Overflow::kNone, Convention::kCuda};
+  const auto code = static_cast<std::uint16_t>(encode(value, format, options));
+  std::memcpy(place, &code, sizeof(code));
+}
 
- private:
-  [[nodiscard]] bool promoting() const { return promotion_.order != PromotionOrder::kNone; }
-
-  void run_tile(const Tile& tile) const {
-    OperandPanel a;
-    OperandPanel b;
-    for (std::int64_t i = 0; i < tile.rows; ++i)
-      std::fill_n(d_.begin() + (tile.row + i) * operands_.b.rows + tile.col, tile.cols, 0.0F);
-    for (std::int64_t k = 0; k < k_; k += block_) {
-      const std::int64_t length = std::min(block_, k_ - k);
-      const std::int64_t padded = ceil_div(length, rule_.step_k) * rule_.step_k;
-      a.assign(operands_.a, tile.row, tile.rows, k, length, padded);
-      b.assign(operands_.b, tile.col, tile.cols, k, length, padded);
-      for (std::int64_t i = 0; i < tile.rows; ++i)
-        for (std::int64_t j = 0; j < tile.cols; ++j) add_block(tile, i, j, k, padded, a, b);
+// Moves a tile's results from their buffer to D.
+void write_tile(const OutputTile& tile, std::int64_t n, const GemmOutput& output) {
+  const std::int64_t width = describe(output.format).storage_bytes;
+  for (std::int64_t i = 0; i < tile.rows; ++i) {
+    std::byte* place = output.bytes.data() + ((tile.row + i) * n + tile.col) * width;
+    for (std::int64_t j = 0; j < tile.cols; ++j, place += width) {
+      float value = tile.y[i * tile.stride + j];
+      if (output.accumulate) value = load_output(output.format, place) + value;
+      store_output(output.format, value, place);
     }
   }
+}
 
-  // Adds elements [k, k + padded) of K to output (i, j) of the tile.
-  void add_block(const Tile& tile, std::int64_t i, std::int64_t j, std::int64_t k, std::int64_t padded,
-                 const OperandPanel& a, const OperandPanel& b) const {
-    const std::int64_t row = tile.row + i;
-    const std::int64_t col = tile.col + j;
-    float& y = d_[static_cast<std::size_t>(row * operands_.b.rows + col)];
-    std::uint32_t accumulator = promoting() ? 0 : std::bit_cast<std::uint32_t>(y);
-    for (std::int64_t step = 0; step < padded; step += rule_.step_k)
-      accumulator = mma_step(rule_, a.at(i, step), b.at(j, step), accumulator);
-    const auto partial = std::bit_cast<float>(accumulator);
-    y = promoting() ? promote(promotion_.order, partial, scale(operands_.scale_a, row, k),
-                              scale(operands_.scale_b, col / kScaleBlock, k), y)
-                    : partial;
-  }
+void run(const GemmProblem& problem, const GemmOutput& output, bool vector) {
+  const std::int64_t m = problem.operands.a.rows;
+  const std::int64_t n = problem.operands.b.rows;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(output.bytes.data()) % alignof(float) == 0;
+  const bool buffered = output.format != Format::kF32 || output.accumulate || !aligned;
+  const TileShape shape = tile_shape(m, n, vector, buffered);
+  const std::int64_t tile_cols = ceil_div(n, shape.cols);
+  core::parallel_for(ceil_div(m, shape.rows) * tile_cols, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> buffer(buffered ? static_cast<std::size_t>(shape.rows * shape.cols) : 0);
+    for (std::int64_t i = begin; i < end; ++i) {
+      OutputTile tile{};
+      tile.row = i / tile_cols * shape.rows;
+      tile.rows = std::min(shape.rows, m - tile.row);
+      tile.col = i % tile_cols * shape.cols;
+      tile.cols = std::min(shape.cols, n - tile.col);
+      tile.stride = buffered ? shape.cols : n;
+      tile.y = buffered ? buffer.data() : reinterpret_cast<float*>(output.bytes.data()) + tile.row * n + tile.col;
+      compute_tile(problem, tile, vector);
+      if (buffered) write_tile(tile, n, output);
+    }
+  });
+}
 
-  [[nodiscard]] float scale(std::span<const float> scales, std::int64_t row, std::int64_t k) const {
-    return scales.empty() ? 1.0F : scales[static_cast<std::size_t>(row * scale_columns_ + k / kScaleBlock)];
-  }
-
-  const MmaRule& rule_;
-  const GemmOperands& operands_;
-  Promotion promotion_;
-  std::span<float> d_;
-  std::int64_t k_;
-  std::int64_t block_ = 0;
-  std::int64_t scale_columns_ = 0;
-};
-
-// One partial sum takes one scale: all blocks of 128 that begin within an interval must share it.
-void require_constant_scales(std::span<const float> scales, std::int64_t columns, std::int64_t every,
-                             const char* which) {
-  if (scales.empty() || every <= kScaleBlock) return;
-  const std::int64_t blocks = every / kScaleBlock;
+// One partial sum takes one scale: all tiles that meet an interval of K must share it.
+void require_constant_scales(const GemmProblem& problem, std::span<const float> scales, const CodeMatrix& operand,
+                             ScaleTile tile, const char* which) {
+  if (scales.empty()) return;
+  const std::int64_t every = problem.promotion.every;
+  const ScaleShape shape = scale_shape(operand, tile);
+  if (shape.columns <= 1 || tile.k % every == 0) return;
+  if (every % tile.k != 0)
+    core::fail_input("promotion every {} elements: with scales of {} elements each ({}), expected a divisor or a "
+                     "multiple of {}",
+                     every, tile.k, which, tile.k);
+  const std::int64_t tiles = every / tile.k;
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(scales.size()); ++i) {
-    const std::int64_t column = i % columns;
-    const float first = scales[static_cast<std::size_t>(i - column % blocks)];
+    const std::int64_t column = i % shape.columns;
+    const float first = scales[static_cast<std::size_t>(i - column % tiles)];
     if (scales[static_cast<std::size_t>(i)] != first)
       core::fail_input(
           "{}[{}, {}] differs from the scale at the start of its interval of {} elements: promote every {}", which,
-          i / columns, column, every, kScaleBlock);
+          i / shape.columns, column, every, tile.k);
   }
 }
 
-void require_valid(const MmaRule& rule, const GemmOperands& operands, Promotion promotion) {
-  const bool scaled = !operands.scale_a.empty() || !operands.scale_b.empty();
-  if (promotion.order == PromotionOrder::kNone) {
-    if (scaled) core::fail_input("scales are applied when partial sums are promoted, and promotion is none");
+void require_valid(const GemmProblem& problem) {
+  const GemmOperands& operands = problem.operands;
+  if (!problem.promotes()) {
+    if (!operands.scale_a.empty() || !operands.scale_b.empty())
+      core::fail_input("scales are applied when partial sums are promoted, and promotion is none");
     return;
   }
-  if (promotion.every <= 0 || promotion.every % rule.step_k != 0)
+  if (problem.promotion.every <= 0 || problem.promotion.every % problem.rule.step_k != 0)
     core::fail_input("promotion every {} elements: expected a positive multiple of the unit's step, {}",
-                     promotion.every, rule.step_k);
-  if (!scaled) return;
-  if (kScaleBlock % promotion.every != 0 && promotion.every % kScaleBlock != 0)
-    core::fail_input("promotion every {} elements: with scales, expected a divisor or a multiple of {}",
-                     promotion.every, kScaleBlock);
-  const std::int64_t columns = ceil_div(operands.a.cols, kScaleBlock);
-  require_constant_scales(operands.scale_a, columns, promotion.every, "scale_a");
-  require_constant_scales(operands.scale_b, columns, promotion.every, "scale_b");
+                     problem.promotion.every, problem.rule.step_k);
+  require_constant_scales(problem, operands.scale_a, operands.a, operands.tile_a, "scale_a");
+  require_constant_scales(problem, operands.scale_b, operands.b, operands.tile_b, "scale_b");
 }
+
+void check_shapes(const MmaRule& rule, const GemmOperands& operands, const GemmOutput& output) {
+  const CodeMatrix& a = operands.a;
+  const CodeMatrix& b = operands.b;
+  core::check(a.format == rule.a && b.format == rule.b && rule.d == Format::kF32, "operands of the rule's formats");
+  core::check(a.cols == b.cols, "gemm() wants one K");
+  const std::int64_t width = describe(output.format).storage_bytes;
+  core::check(output.bytes.size() == static_cast<std::size_t>(a.rows * b.rows * width), "gemm() wants D of M * N");
+  core::check(output.format == Format::kF32 || output.format == Format::kBF16 || output.format == Format::kF16,
+              "gemm() writes FP32, BF16 or FP16");
+  const auto fits = [](std::span<const float> scales, const CodeMatrix& operand, ScaleTile tile) {
+    const ScaleShape shape = scale_shape(operand, tile);
+    return scales.empty() || scales.size() == static_cast<std::size_t>(shape.rows * shape.columns);
+  };
+  core::check(fits(operands.scale_a, a, operands.tile_a) && fits(operands.scale_b, b, operands.tile_b),
+              "gemm() wants one scale a tile");
+}
+
+GemmOutput fp32_output(std::span<float> d) { return {Format::kF32, std::as_writable_bytes(d), false}; }
 
 }  // namespace
 
@@ -150,24 +162,26 @@ PromotionOrder find_promotion(std::string_view name) {
   return static_cast<PromotionOrder>(require_name("promotion", name, {"none", "deepgemm", "cublas", "muladd"}));
 }
 
-ScaleShape scale_shape(const GemmOperands& operands) {
-  return {operands.a.rows, ceil_div(operands.b.rows, kScaleBlock), ceil_div(operands.a.cols, kScaleBlock)};
+ScaleShape scale_shape(const CodeMatrix& operand, ScaleTile tile) {
+  return {ceil_div(operand.rows, tile.rows), ceil_div(operand.cols, tile.k)};
+}
+
+void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, const GemmOutput& output) {
+  check_shapes(rule, operands, output);
+  const GemmProblem problem{rule, operands, promotion};
+  require_valid(problem);
+  run(problem, output, vectorised(rule));
 }
 
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d) {
-  const CodeMatrix& a = operands.a;
-  const CodeMatrix& b = operands.b;
-  core::check(a.format == rule.a && b.format == rule.b && rule.d == Format::kF32, "operands of the rule's formats");
-  core::check(a.cols == b.cols, "gemm() wants one K");
-  core::check(d.size() == static_cast<std::size_t>(a.rows * b.rows), "gemm() wants d of M * N elements");
-  const ScaleShape shape = scale_shape(operands);
-  const auto fits = [&shape](std::span<const float> scales, std::int64_t rows) {
-    return scales.empty() || scales.size() == static_cast<std::size_t>(rows * shape.columns);
-  };
-  core::check(fits(operands.scale_a, shape.a_rows) && fits(operands.scale_b, shape.b_rows),
-              "gemm() wants one scale a block of 128");
-  require_valid(rule, operands, promotion);
-  Engine(rule, operands, promotion, d).run();
+  gemm(rule, operands, promotion, fp32_output(d));
+}
+
+void gemm_plain(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d) {
+  check_shapes(rule, operands, fp32_output(d));
+  const GemmProblem problem{rule, operands, promotion};
+  require_valid(problem);
+  run(problem, fp32_output(d), false);
 }
 
 void require_usable_scales(std::span<const float> scales, std::int64_t columns, const std::string& what) {

@@ -10,12 +10,18 @@
 
 namespace lastbit::numerics {
 
-// A row-major [rows, cols] matrix of codes, each describe(format).storage_bytes wide; borrowed.
+// A [rows, cols] matrix of codes, each describe(format).storage_bytes wide; borrowed, of any alignment. Row-major, or,
+// `transposed`, in memory a row-major [cols, rows].
 struct CodeMatrix {
   Format format;
   std::int64_t rows;
   std::int64_t cols;
   std::span<const std::byte> bytes;
+  bool transposed = false;
+
+  // Elements between one row and the next, and between one column and the next.
+  [[nodiscard]] std::int64_t row_stride() const { return transposed ? 1 : cols; }
+  [[nodiscard]] std::int64_t col_stride() const { return transposed ? rows : 1; }
 
   [[nodiscard]] std::uint32_t code(std::int64_t row, std::int64_t col) const;
 };
