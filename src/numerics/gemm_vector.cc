@@ -135,6 +135,7 @@ struct Grid {
     result_mask = ~((Bits{1} << (kFractionBits - kept)) - 1);
     exponent_mask = (2 * kBias + 1) << kFractionBits;
     step_k = rule.step_k;
+    step_bits = std::countr_zero(static_cast<unsigned>(rule.step_k));
   }
 
   Bits exponent_offset;  // to a byte of E, shifted to the exponent's place: 2^E
@@ -142,7 +143,8 @@ struct Grid {
   T beyond;              // 1 + 2^-t
   Bits result_mask;      // of what a result keeps
   Bits exponent_mask;
-  int step_k;
+  int step_k;     // a power of two
+  int step_bits;  // its logarithm
 };
 
 // A packed block of K of one chunk of rows. Rows lie `stride` apart.
@@ -324,6 +326,7 @@ class TileRun {
         staged_a_(static_cast<std::size_t>(kChunkRows * rows_.stride)),
         staged_b_(static_cast<std::size_t>(block_k_ * kPanelCols)),
         c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_ * kChunkRows * kPanelCols))),
+        scale_a_(static_cast<std::size_t>(kChunkRows), 1.0F),
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
         refused_rows_(static_cast<std::size_t>(tile.rows)),
         refused_cols_(static_cast<std::size_t>(panels_ * kPanelCols)) {}
@@ -422,9 +425,9 @@ class TileRun {
                             std::uint32_t group_mask) {
     Bits* negative = rows_.negative.get() + r * rows_.groups;
     for (std::int64_t i = 0; i < count; i += grid_.step_k) {
-      const std::int64_t group = (k + i) / grid_.step_k;
+      const std::int64_t group = (k + i) >> grid_.step_bits;
       if (group >= rows_.groups) return;
-      const std::int64_t within = (k + i) % grid_.step_k;
+      const std::int64_t within = (k + i) & (grid_.step_k - 1);
       const Bits bits = (word >> i & group_mask) << within;
       negative[group] = within == 0 ? bits : negative[group] | bits;
     }
@@ -446,14 +449,17 @@ class TileRun {
 
   void run_chunk(std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length) {
     pack_rows(row, rows, k, length);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      scale_a_[static_cast<std::size_t>(i)] = scale_a(row + i, k);
+    }
     const std::int64_t groups = ceil_div(length, grid_.step_k);
     const bool from_zero = promotes_ || k == 0;
     if (!from_zero)
       for (std::int64_t panel = 0; panel < panels_; ++panel) load_c(panel, row, rows);
     {
       const TowardZero mode;
-      for (std::int64_t panel = 0; panel < panels_; ++panel) {
-        for (std::int64_t group = 0; group < groups; ++group) {
+      for (std::int64_t group = 0; group < groups; ++group) {
+        for (std::int64_t panel = 0; panel < panels_; ++panel) {
           if (from_zero && group == 0)
             add_group<true>(panel, group, rows);
           else
@@ -461,8 +467,7 @@ class TileRun {
         }
       }
     }
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t panel = 0; panel < panels_; ++panel) store_c(panel, row, i, scale_a(row + i, k));
+    for (std::int64_t panel = 0; panel < panels_; ++panel) store_c(panel, row, rows);
   }
 
   [[nodiscard]] T* c_of(std::int64_t panel, std::int64_t i) {
@@ -470,29 +475,44 @@ class TileRun {
   }
 
   HWY_NOINLINE void load_c(std::int64_t panel, std::int64_t row, std::int64_t rows) {
+    const hn::ScalableTag<T> d;
+    const hn::Rebind<float, decltype(d)> f;
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);
     for (std::int64_t i = 0; i < round_up(rows, kRows); ++i) {
       const float* y = tile_.y + (row + std::min(i, rows - 1)) * tile_.stride + panel * kPanelCols;
       T* c = c_of(panel, i);
-      std::copy_n(y, cols, c);
+      std::int64_t j = 0;
+      for (; j + lanes <= cols; j += lanes) hn::Store(from_floats(hn::LoadU(f, y + j)), d, c + j);
+      for (; j < cols; ++j) c[j] = y[j];
       std::fill(c + cols, c + kPanelCols, T{0});
     }
   }
 
-  // A row of one panel: to y as it is, or promoted.
-  HWY_NOINLINE void store_c(std::int64_t panel, std::int64_t row, std::int64_t i, float scale_a) {
+  // The chunk's results of one panel: to y as they are, or promoted.
+  HWY_NOINLINE void store_c(std::int64_t panel, std::int64_t row, std::int64_t rows) {
     const std::int64_t col = panel * kPanelCols;
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
-    float* y = tile_.y + (row + i) * tile_.stride + col;
-    const T* c = c_of(panel, i);
-    if (!promotes_) {
-      for (std::int64_t j = 0; j < cols; ++j) y[j] = static_cast<float>(c[j]);
-      return;
-    }
     const float* scale_b = scale_b_.data() + col;
-    const std::int64_t done = promote_vectors(c, cols, scale_a, scale_b, y);
-    for (std::int64_t j = done; j < cols; ++j)
-      y[j] = promote(problem_.promotion.order, static_cast<float>(c[j]), scale_a, scale_b[j], y[j]);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float* y = tile_.y + (row + i) * tile_.stride + col;
+      const T* c = c_of(panel, i);
+      const float scale_a = scale_a_[static_cast<std::size_t>(i)];
+      std::int64_t j = promotes_ ? promote_vectors(c, cols, scale_a, scale_b, y) : copy_vectors(c, cols, y);
+      for (; j < cols; ++j) {
+        const auto partial = static_cast<float>(c[j]);
+        y[j] = promotes_ ? promote(problem_.promotion.order, partial, scale_a, scale_b[j], y[j]) : partial;
+      }
+    }
+  }
+
+  static HWY_INLINE std::int64_t copy_vectors(const T* c, std::int64_t cols, float* y) {
+    const hn::ScalableTag<T> d;
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    std::int64_t j = 0;
+    for (; j + lanes <= cols; j += lanes)
+      hn::StoreU(to_floats(hn::Load(d, c + j)), hn::Rebind<float, decltype(d)>(), y + j);
+    return j;
   }
 
   // promote() on whole vectors; the number of columns done: none where FMA would be two roundings.
@@ -530,6 +550,13 @@ class TileRun {
       return v;
     else
       return hn::DemoteTo(hn::Rebind<float, hn::ScalableTag<double>>(), v);
+  }
+  template <typename V>
+  static HWY_INLINE auto from_floats(V v) {
+    if constexpr (sizeof(T) == sizeof(float))
+      return v;
+    else
+      return hn::PromoteTo(hn::ScalableTag<double>(), v);
   }
 
   // When one interval covers K: y holds the partial.
@@ -665,6 +692,7 @@ class TileRun {
   std::vector<CodeA> staged_a_;
   std::vector<CodeB> staged_b_;
   hwy::AlignedFreeUniquePtr<T[]> c_;  // [panels, kChunkRows, kPanelCols]
+  std::vector<float> scale_a_;        // [kChunkRows]
   std::vector<float> scale_b_;        // [columns of the tile]
   std::vector<std::uint32_t> refused_rows_;
   std::vector<std::uint32_t> refused_cols_;
