@@ -1,6 +1,6 @@
 // Emulated multiply-accumulates a second of the tensor-core GEMM, packing, scales and promotion included, beside
-// OpenBLAS's and Eigen's FP32 SGEMM of the same shape in the same run. OPENBLAS_NUM_THREADS=1 and --threads as environment
-// variable LASTBIT_THREADS (default 1) keep both at one thread.
+// OpenBLAS's and Eigen's FP32 SGEMM of the same shape in the same run. LASTBIT_THREADS (default 1) is the number of
+// threads of all three; LASTBIT_TARGET (AVX2, ...) forces an instruction set, to go with OPENBLAS_CORETYPE.
 #include <benchmark/benchmark.h>
 #include <cblas.h>
 
@@ -13,6 +13,7 @@
 #include "core/philox.h"
 #include "numerics/gemm.h"
 #include "numerics/units.h"
+#include "numerics/vector_target.h"
 
 namespace lastbit::numerics {
 namespace {
@@ -60,6 +61,9 @@ void count(benchmark::State& state, const Shape& shape) {
 
 void emulated(benchmark::State& state, const char* unit, Format format, Promotion promotion) {
   core::set_num_threads(threads());
+  const char* target = std::getenv("LASTBIT_TARGET");
+  use_vector_target(target == nullptr ? "" : target);
+  state.SetLabel(vector_target());
   const Shape shape = shape_of(state);
   const MmaRule rule = rule_of(find_unit(unit), format, format, Format::kF32);
   const std::vector<std::byte> a = codes_of(random_values(shape.m * shape.k, "a"), format);

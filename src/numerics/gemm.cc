@@ -16,6 +16,10 @@ namespace {
 constexpr std::int64_t kPlainTileRows = 32;
 constexpr std::int64_t kPlainTileCols = 64;
 constexpr std::int64_t kVectorTileRows = 1024;  // the more, the less often B is packed
+// Columns of B packed at a time: the more, the less often A is packed; the buffers stay a small part of the operands.
+constexpr std::int64_t kTileCols = 256;
+constexpr std::int64_t kWideTileCols = 512;
+constexpr std::size_t kLargeOperands = std::size_t{8} << 20;  // bytes
 constexpr std::int64_t kLeastTileRows = 64;
 constexpr std::int64_t kBufferedTileRows = 128;  // of tiles whose FP32 results wait in a buffer
 constexpr std::int64_t kTasksPerThread = 4;
@@ -25,13 +29,19 @@ struct TileShape {
   std::int64_t cols;
 };
 
-TileShape tile_shape(std::int64_t m, std::int64_t n, bool vector, bool buffered) {
+TileShape tile_shape(const GemmProblem& problem, bool vector, bool buffered) {
   if (!vector) return {kPlainTileRows, kPlainTileCols};
+  const CodeMatrix& a = problem.operands.a;
+  const CodeMatrix& b = problem.operands.b;
+  const std::int64_t m = a.rows;
+  const std::int64_t n = b.rows;
+  const bool large = a.bytes.size() + b.bytes.size() >= kLargeOperands;
+  const std::int64_t cols = large ? kWideTileCols : kTileCols;
   std::int64_t rows = buffered ? kBufferedTileRows : kVectorTileRows;
   const std::int64_t wanted = kTasksPerThread * core::num_threads();
   if (core::num_threads() > 1)
-    while (rows > kLeastTileRows && ceil_div(m, rows) * ceil_div(n, kVectorTileCols) < wanted) rows /= 2;
-  return {rows, kVectorTileCols};
+    while (rows > kLeastTileRows && ceil_div(m, rows) * ceil_div(n, cols) < wanted) rows /= 2;
+  return {rows, cols};
 }
 
 // The FP32 results of one tile, whichever path gives them.
@@ -83,7 +93,7 @@ void run(const GemmProblem& problem, const GemmOutput& output, bool vector) {
   const std::int64_t n = problem.operands.b.rows;
   const bool aligned = reinterpret_cast<std::uintptr_t>(output.bytes.data()) % alignof(float) == 0;
   const bool buffered = output.format != Format::kF32 || output.accumulate || !aligned;
-  const TileShape shape = tile_shape(m, n, vector, buffered);
+  const TileShape shape = tile_shape(problem, vector, buffered);
   const std::int64_t tile_cols = ceil_div(n, shape.cols);
   core::parallel_for(ceil_div(m, shape.rows) * tile_cols, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> buffer(buffered ? static_cast<std::size_t>(shape.rows * shape.cols) : 0);

@@ -49,8 +49,6 @@ struct LinesLeft {
 
 // Whether the vector path has this rule.
 [[nodiscard]] bool vectorised(const MmaRule& rule);
-// Columns of a tile that use the path's buffers best.
-inline constexpr std::int64_t kVectorTileCols = 256;
 [[nodiscard]] LinesLeft gemm_tile_vector(const GemmProblem& problem, const OutputTile& tile);
 
 }  // namespace lastbit::numerics

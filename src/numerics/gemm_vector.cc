@@ -13,9 +13,15 @@
 // |acc - M| stays below (4 * 32 + 2) 2^E, far below M / 3: the last place never moves.
 //
 // Zeros (of both signs) are stored as a tiny positive number z whose products lie below every grid's step: they are
-// floored away, or counted in N and given back, so that no lane is special. In E they have no part: exponents are
-// bytes, and the sum of a zero's saturates to 0. E has a lower clamp there (-32 in float, -121 in double) that changes
-// nothing: at the clamp the grid is finer than the last bit of anything that can be in c.
+// floored away, or counted in N and given back, so that no lane is special.
+//
+// E = max(e_a + e_b) over a group, for all columns of a panel at once, costs one OR a product: let e_a = A - i and
+// e_b = B - j with A and B the largest of the row's and of the column's group. Then E = A + B - s, s the least i + j.
+// The byte 0xff << (i + j), with all bits from i + j on, is column j's byte in the i-th of eight planes that are made of
+// each panel (more than seven below the largest: an empty byte); the OR of all products' bytes has 8 - s bits. Where
+// that is none, s is 8 or more or every product is zero, and the row is done again by saturating differences of exponent
+// bytes and their maximum. There E has a lower clamp (-32 in float, -121 in double) that changes nothing: at the clamp
+// the grid is finer than the last bit of anything that can be in c.
 //
 // Operands outside the lanes' range (Inf, NaN, in double also exponents beyond [-60, 50]) are reported, not computed.
 // With exponents inside, no intermediate result is subnormal or overflows before K = 2^25.
@@ -33,6 +39,7 @@
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h.
 #include <hwy/aligned_allocator.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #ifndef LASTBIT_GEMM_VECTOR_ONCE
@@ -66,8 +73,10 @@ template <typename T>
 constexpr std::uint32_t kByteOfA = LaneLimits<T>::kMostExponent + LaneLimits<T>::kCodeOfZero;  // + exponent
 template <typename T>
 constexpr std::uint32_t kByteOfB = LaneLimits<T>::kMostExponent;  // - exponent
-constexpr std::uint32_t kZeroByteOfA = 0;
-constexpr std::uint32_t kZeroByteOfB = 255;
+constexpr std::uint32_t kZeroByteOfB = 255;  // of A: 0
+
+// Planes of exponent bytes shifted by 0 to 7; after them an empty one.
+constexpr std::int64_t kPlanes = 8;
 
 // The narrow lanes have this rule; all others that are vectorised take the wide ones.
 inline bool fits_float(const MmaRule& rule) {
@@ -99,7 +108,7 @@ template <typename T>
 constexpr int kParts = sizeof(T) / sizeof(float);
 #endif
 
-constexpr std::int64_t kChunkRows = 32;    // rows of A packed at a time
+constexpr std::int64_t kChunkRows = 64;    // rows of A packed at a time
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
 
 const hn::ScalableTag<std::uint8_t> kBytes;
@@ -154,14 +163,18 @@ struct PackedRows {
   PackedRows(std::int64_t rows, std::int64_t padded_k, int step_k)
       : stride(padded_k + 16),
         values(hwy::AllocateAligned<T>(static_cast<std::size_t>(rows * stride))),
-        exponents(hwy::AllocateAligned<std::uint32_t>(static_cast<std::size_t>(rows * stride))),
+        exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride))),
+        planes(hwy::AllocateAligned<std::uint16_t>(static_cast<std::size_t>(rows * stride))),
         groups(padded_k / step_k),
-        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(rows * groups))) {}
+        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(rows * groups))),
+        largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * groups))) {}
   std::int64_t stride;
   hwy::AlignedFreeUniquePtr<T[]> values;
-  hwy::AlignedFreeUniquePtr<std::uint32_t[]> exponents;  // the byte, four times
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;
+  hwy::AlignedFreeUniquePtr<std::uint16_t[]> planes;  // where the line of the element's plane starts
   std::int64_t groups;
-  hwy::AlignedFreeUniquePtr<Bits[]> negative;  // [rows, groups]: bit k is the sign of element k of the group
+  hwy::AlignedFreeUniquePtr<Bits[]> negative;         // [rows, groups]: bit k is the sign of element k of the group
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;  // [rows, groups], of exponents
 };
 
 // A packed block of K of kPanelCols columns times `panels`.
@@ -173,12 +186,14 @@ struct PackedPanels {
         groups(padded_k / step_k),
         values(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels * k * kPanelCols))),
         exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * k * kPanelCols))),
-        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(panels * groups * kPanelCols))) {}
+        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(panels * groups * kPanelCols))),
+        largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * groups * kPanelCols))) {}
   std::int64_t k;
   std::int64_t groups;
   hwy::AlignedFreeUniquePtr<T[]> values;                // [panels, k, kPanelCols], times 1 + 2^-t
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;  // [panels, k, kPanelCols]
   hwy::AlignedFreeUniquePtr<Bits[]> negative;           // [panels, groups, kPanelCols]
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;    // [panels, groups, kPanelCols]: the least of exponents
 };
 
 // Codes taken apart, a lane each.
@@ -325,6 +340,8 @@ class TileRun {
         // Vectors may read and write a little beyond a line's end.
         staged_a_(static_cast<std::size_t>(kChunkRows * rows_.stride)),
         staged_b_(static_cast<std::size_t>(block_k_ * kPanelCols)),
+        planes_(hwy::AllocateAligned<std::uint8_t>(
+            static_cast<std::size_t>((kPlanes + 1) * grid_.step_k * kPanelCols))),
         c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_ * kChunkRows * kPanelCols))),
         scale_a_(static_cast<std::size_t>(kChunkRows), 1.0F),
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
@@ -332,6 +349,8 @@ class TileRun {
         refused_cols_(static_cast<std::size_t>(panels_ * kPanelCols)) {}
 
   LinesLeft run() {
+    const std::int64_t plane = grid_.step_k * kPanelCols;
+    std::fill_n(planes_.get() + kPlanes * plane, plane, std::uint8_t{0});
     for (std::int64_t i = 0; i < tile_.rows; ++i) std::fill_n(tile_.y + i * tile_.stride, tile_.cols, 0.0F);
     for (std::int64_t k = 0; k < problem_.k(); k += block_k_) {
       const std::int64_t length = std::min(block_k_, problem_.k() - k);
@@ -352,11 +371,20 @@ class TileRun {
  private:
   static std::int64_t round_up(std::int64_t value, std::int64_t step) { return ceil_div(value, step) * step; }
 
+  // What rows and columns beyond the matrix are filled with: nothing out of the ordinary.
+  template <typename Code>
+  static Code code_of_one(Format format) {
+    const FormatDescriptor& d = describe(format);
+    return static_cast<Code>(static_cast<Code>(d.bias) << d.fraction_bits << d.code_shift);
+  }
+
   // Columns of B and a block of K: transposed to [k, columns], taken apart, padded with zeros.
   HWY_NOINLINE void pack_panel(std::int64_t panel, std::int64_t k, std::int64_t length) {
     const std::int64_t col = panel * kPanelCols;
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
     std::fill(staged_b_.begin(), staged_b_.end(), CodeB{0});
+    for (std::int64_t i = 0; i < length; ++i)
+      std::fill(staged_b_.begin() + i * kPanelCols + cols, staged_b_.begin() + (i + 1) * kPanelCols, code_of_one<CodeB>(problem_.rule.b));
     stage(problem_.operands.b, tile_.col + col, cols, k, length, staged_b_.data(), 1, kPanelCols);
     const std::int64_t groups = ceil_div(length, grid_.step_k);
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
@@ -364,6 +392,7 @@ class TileRun {
       auto refused = hn::Zero(kWords);
       for (std::int64_t group = 0; group < groups; ++group) {
         auto negative = hn::Zero(kWords);
+        auto largest = hn::Set(kWords, kZeroByteOfB);
         for (int i = 0; i < grid_.step_k; ++i) {
           const std::int64_t place = (group * grid_.step_k + i) * kPanelCols + j;
           const Decoded decoded = decode_b_(load_codes(staged_b_.data() + place));
@@ -371,18 +400,25 @@ class TileRun {
           store_decoded(decoded, grid_.beyond, columns_.values.get() + out);
           const auto from_exponent = hn::Sub(hn::Set(kWords, kByteOfB<T> + 127), decoded.exponent);
           const auto byte = hn::IfThenElse(decoded.zero, hn::Set(kWords, kZeroByteOfB), from_exponent);
-          const hn::Rebind<std::uint8_t, decltype(kWords)> bytes;
-          hn::Store(hn::U8FromU32(hn::And(byte, hn::Set(kWords, 255))), bytes, columns_.exponents.get() + out);
+          store_bytes(byte, columns_.exponents.get() + out);
+          largest = hn::Min(largest, hn::And(byte, hn::Set(kWords, 255)));
           negative = hn::Or(negative, hn::IfThenElseZero(decoded.negative, hn::Set(kWords, 1u << i)));
           refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
         }
-        store_signs(negative, columns_.negative.get() + (panel * columns_.groups + group) * kPanelCols + j);
+        const std::int64_t out = (panel * columns_.groups + group) * kPanelCols + j;
+        store_signs(negative, columns_.negative.get() + out);
+        store_bytes(largest, columns_.largest.get() + out);
       }
       HWY_ALIGN std::array<std::uint32_t, hn::MaxLanes(kWords)> flags;
       hn::Store(refused, kWords, flags.data());
       for (std::int64_t i = 0; i < lanes; ++i)
         refused_cols_[static_cast<std::size_t>(col + j + i)] |= flags[static_cast<std::size_t>(i)];
     }
+  }
+
+  static HWY_INLINE void store_bytes(hn::Vec<decltype(kWords)> words, std::uint8_t* to) {
+    const hn::Rebind<std::uint8_t, decltype(kWords)> bytes;
+    hn::Store(hn::U8FromU32(hn::And(words, hn::Set(kWords, 255))), bytes, to);
   }
 
   static HWY_INLINE void store_signs(hn::Vec<decltype(kWords)> words, Bits* to) {
@@ -394,6 +430,8 @@ class TileRun {
   // A chunk of rows of A and a block of K, taken apart; padded with zeros to whole groups and whole strips of rows.
   HWY_NOINLINE void pack_rows(std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length) {
     std::fill(staged_a_.begin(), staged_a_.end(), CodeA{0});
+    for (std::int64_t r = rows; r < round_up(rows, kRows); ++r)
+      std::fill_n(staged_a_.begin() + r * rows_.stride, length, code_of_one<CodeA>(problem_.rule.a));
     stage(problem_.operands.a, tile_.row + row, rows, k, length, staged_a_.data(), rows_.stride, 1);
     const std::int64_t padded = round_up(length, grid_.step_k);
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
@@ -405,19 +443,86 @@ class TileRun {
         const Decoded decoded = decode_a_(load_codes(staged_a_.data() + place));
         store_decoded(decoded, T{1}, rows_.values.get() + place);
         const auto from_exponent = hn::Sub(decoded.exponent, hn::Set(kWords, 127 - kByteOfA<T>));
-        const auto byte = hn::And(hn::IfThenZeroElse(decoded.zero, from_exponent), hn::Set(kWords, 255));
-        const auto twice = hn::Or(byte, hn::ShiftLeft<8>(byte));
-        hn::Store(hn::Or(twice, hn::ShiftLeft<16>(twice)), kWords, rows_.exponents.get() + place);
-        std::array<std::uint8_t, 8> bits{};
-        (void)hn::StoreMaskBits(kWords, decoded.negative, bits.data());
-        std::uint32_t word = 0;
-        std::memcpy(&word, bits.data(), sizeof(word));
-        set_signs(r, i, lanes, word, group_mask);
+        store_bytes(hn::IfThenZeroElse(decoded.zero, from_exponent), rows_.exponents.get() + place);
+        set_signs(r, i, lanes, mask_bits(decoded.negative), group_mask);
         refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
       }
+      choose_planes(r, padded);
       if (r < rows && !hn::AllFalse(kWords, hn::Ne(refused, hn::Zero(kWords))))
         refused_rows_[static_cast<std::size_t>(row + r)] = 1;
     }
+  }
+
+  // The largest exponent of each group of row r, and for each element the plane that lies as far below it.
+  HWY_INLINE void choose_planes(std::int64_t r, std::int64_t padded) {
+    constexpr std::int64_t kBlock = 16;
+    const std::uint8_t* exponents = rows_.exponents.get() + r * rows_.stride;
+    std::uint8_t* largest = rows_.largest.get() + r * rows_.groups;
+    std::array<std::uint8_t, kBlock> of_group{};  // spread over the group's elements
+    for (std::int64_t k = 0; k < padded; k += kBlock) {
+      const std::int64_t within = k & (grid_.step_k - 1);
+      if (within == 0) spread_largest(exponents + k, of_group.data());
+      for (std::int64_t i = 0; i < std::min<std::int64_t>(kBlock, padded - k); i += grid_.step_k)
+        largest[(k + i) >> grid_.step_bits] = of_group[static_cast<std::size_t>(i)];
+      place_planes(exponents + k, of_group.data(), within, rows_.planes.get() + r * rows_.stride + k);
+    }
+  }
+
+#if HWY_TARGET == HWY_SCALAR
+  HWY_INLINE void spread_largest(const std::uint8_t* exponents, std::uint8_t* spread) const {
+    for (std::int64_t i = 0; i < 16; i += grid_.step_k)
+      std::fill_n(spread + i, std::min(16, grid_.step_k), *std::max_element(exponents + i, exponents + i + grid_.step_k));
+  }
+
+  HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest, std::int64_t within,
+                               std::uint16_t* places) const {
+    const std::int64_t plane = grid_.step_k * kPanelCols;
+    for (std::int64_t i = 0; i < 16; ++i) {
+      const std::int64_t below = exponents[i] == 0 ? kPlanes : std::min<std::int64_t>(largest[i] - exponents[i], kPlanes);
+      places[i] = static_cast<std::uint16_t>(below * plane + ((within + i) & (grid_.step_k - 1)) * kPanelCols);
+    }
+  }
+#else
+  // 16 elements (32 for groups of 32): each becomes the largest of its group.
+  HWY_INLINE void spread_largest(const std::uint8_t* exponents, std::uint8_t* spread) const {
+    const hn::FixedTag<std::uint8_t, 16> bytes;
+    const hn::FixedTag<std::uint32_t, 4> words;
+    const hn::FixedTag<std::uint64_t, 2> pairs;
+    const auto max_with = [&](auto x, auto y) { return hn::Max(x, hn::BitCast(bytes, y)); };
+    auto largest = hn::LoadU(bytes, exponents);
+    if (grid_.step_k == 32) largest = hn::Max(largest, hn::LoadU(bytes, exponents + 16));
+    largest = max_with(largest, hn::RotateRight<8>(hn::BitCast(words, largest)));
+    largest = max_with(largest, hn::RotateRight<16>(hn::BitCast(words, largest)));
+    if (grid_.step_k >= 8) largest = max_with(largest, hn::Shuffle2301(hn::BitCast(words, largest)));
+    if (grid_.step_k >= 16) largest = max_with(largest, hn::Shuffle01(hn::BitCast(pairs, largest)));
+    hn::StoreU(largest, bytes, spread);
+  }
+
+  HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest, std::int64_t within,
+                               std::uint16_t* places) const {
+    const hn::FixedTag<std::uint8_t, 8> bytes;
+    const hn::FixedTag<std::uint16_t, 8> places8;
+    const auto plane = hn::Set(places8, static_cast<std::uint16_t>(grid_.step_k * kPanelCols));
+    const auto mask = hn::Set(places8, static_cast<std::uint16_t>(grid_.step_k - 1));
+    for (std::int64_t i = 0; i < 16; i += 8) {
+      const auto exponent = hn::LoadU(bytes, exponents + i);
+      const auto empty = hn::Set(bytes, kPlanes);
+      const auto below = hn::Min(hn::Sub(hn::LoadU(bytes, largest + i), exponent), empty);
+      const auto index = hn::PromoteTo(places8, hn::IfThenElse(hn::Eq(exponent, hn::Zero(bytes)), empty, below));
+      const auto k = hn::And(hn::Iota(places8, static_cast<std::uint16_t>(within + i)), mask);
+      const auto line = hn::Mul(k, hn::Set(places8, static_cast<std::uint16_t>(kPanelCols)));
+      hn::StoreU(hn::Add(hn::Mul(index, plane), line), places8, places + i);
+    }
+  }
+#endif
+
+  static HWY_INLINE std::uint32_t mask_bits(hn::Mask<decltype(kWords)> mask) {
+    std::array<std::uint8_t, 8> bytes;
+    (void)hn::StoreMaskBits(kWords, mask, bytes.data());
+    // As many bytes as were written, no more: the load waits for them otherwise.
+    std::conditional_t<(hn::MaxLanes(kWords) > 8), std::uint16_t, std::uint8_t> bits = 0;
+    std::memcpy(&bits, bytes.data(), sizeof(bits));
+    return bits;
   }
 
   // `count` sign bits of row r from element k on; groups are as long as lanes, or one is a multiple of the other.
@@ -460,10 +565,11 @@ class TileRun {
       const TowardZero mode;
       for (std::int64_t group = 0; group < groups; ++group) {
         for (std::int64_t panel = 0; panel < panels_; ++panel) {
+          const float* next = group + 1 == groups ? tile_.y + row * tile_.stride + panel * kPanelCols : nullptr;
           if (from_zero && group == 0)
-            add_group<true>(panel, group, rows);
+            add_group<true>(panel, group, rows, next);
           else
-            add_group<false>(panel, group, rows);
+            add_group<false>(panel, group, rows, next);
         }
       }
     }
@@ -571,9 +677,10 @@ class TileRun {
     }
   }
 
-  // The hot loop: one group of K, all rows of the chunk, the columns of one panel. c = step(a, b, c).
+  // The hot loop: one group of K, all rows of the chunk, the columns of one panel. c = step(a, b, c). After the last
+  // group c goes to y: meanwhile its lines are fetched.
   template <bool kFromZero>
-  HWY_NOINLINE void add_group(std::int64_t panel, std::int64_t group, std::int64_t rows) {
+  HWY_NOINLINE void add_group(std::int64_t panel, std::int64_t group, std::int64_t rows, const float* y) {
     constexpr hn::ScalableTag<T> d;
     constexpr hn::RebindToUnsigned<decltype(d)> u;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
@@ -581,7 +688,7 @@ class TileRun {
     const std::int64_t stride = rows_.stride;
     const std::int64_t offset = (panel * columns_.k + group * step_k) * kPanelCols;
     const T* HWY_RESTRICT b_panel = columns_.values.get() + offset;
-    const std::uint8_t* HWY_RESTRICT exponents_b = columns_.exponents.get() + offset;
+    make_planes(panel, group);
     const Bits* HWY_RESTRICT negative_b = columns_.negative.get() + (panel * columns_.groups + group) * kPanelCols;
     const auto to_magic = hn::Set(u, grid_.to_magic);
     const auto exponent_mask = hn::Set(u, grid_.exponent_mask);
@@ -591,10 +698,17 @@ class TileRun {
     HWY_ALIGN std::array<std::uint8_t, kRows * kPanelCols> largest;
     HWY_ALIGN std::array<T, kRows * kVectors * hn::MaxLanes(d)> magic;
 
+    // E of the next strip of rows is found while the products of this one are added: loads beside FMAs.
+    Below below;
+    for (std::int64_t k = 0; k < step_k; k += 4) below.add(*this, group, 0, k);
     for (std::int64_t i = 0; i < rows; i += kRows) {
       const T* HWY_RESTRICT a = rows_.values.get() + i * stride + group * step_k;
-      const std::uint32_t* HWY_RESTRICT exponents_a = rows_.exponents.get() + i * stride + group * step_k;
-      largest_exponents(exponents_a, exponents_b, largest.data());
+      store_largest(below, panel, group, i, largest.data());
+      below = Below();
+      const std::int64_t next = i + kRows < rows ? i + kRows : i;
+      if (y != nullptr)
+        for (std::int64_t r = i; r < std::min(i + kRows, rows); ++r)
+          for (std::int64_t j = 0; j < kPanelCols; j += 16) hwy::Prefetch(y + r * tile_.stride + j);
       for (int part = 0; part < kParts<T>; ++part) {
         const std::int64_t first = part * kVectors * lanes;
         hn::Vec<decltype(d)> acc[kRows][kVectors];
@@ -626,15 +740,19 @@ class TileRun {
           }
         }
         const T* HWY_RESTRICT b = b_panel + first;
-        for (std::int64_t k = 0; k < step_k; ++k, b += kPanelCols) {
-          hn::Vec<decltype(d)> column[kVectors];
+        for (std::int64_t k = 0; k < step_k; k += 4) {
+          if (part == 0) below.add(*this, group, next, k);
+#pragma GCC unroll 4
+          for (std::int64_t q = 0; q < 4; ++q, b += kPanelCols) {
+            hn::Vec<decltype(d)> column[kVectors];
 #pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) column[v] = hn::Load(d, b + v * lanes);
+            for (int v = 0; v < kVectors; ++v) column[v] = hn::Load(d, b + v * lanes);
 #pragma GCC unroll 8
-          for (int r = 0; r < kRows; ++r) {
-            const auto x = hn::Set(d, a[r * stride + k]);
+            for (int r = 0; r < kRows; ++r) {
+              const auto x = hn::Set(d, a[r * stride + k + q]);
 #pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(x, column[v], acc[r][v]);
+              for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(x, column[v], acc[r][v]);
+            }
           }
         }
 #pragma GCC unroll 8
@@ -660,23 +778,84 @@ class TileRun {
       return hn::PromoteTo(u, hn::PromoteTo(hn::Rebind<std::uint32_t, decltype(u)>(), hn::Load(narrow, from)));
   }
 
-  // Bytes of E of kRows rows and the panel's columns, without c's part.
-  HWY_INLINE void largest_exponents(const std::uint32_t* HWY_RESTRICT a, const std::uint8_t* HWY_RESTRICT b,
-                                    std::uint8_t* HWY_RESTRICT largest) const {
-    constexpr int kLeast = LaneLimits<T>::kLeastE + LaneLimits<T>::kCodeOfZero;
-    hn::Vec<decltype(kBytes)> e[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) e[r] = hn::Set(kBytes, kLeast);
-    for (std::int64_t k = 0; k < grid_.step_k; ++k) {
-      const auto of_b = hn::Load(kBytes, b + k * kPanelCols);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const auto of_a = hn::BitCast(kBytes, hn::Set(kWords, a[r * rows_.stride + k]));
-        e[r] = hn::Max(e[r], hn::SaturatedSub(of_a, of_b));
+  // 0xff << below: nothing from 8 on.
+  static HWY_INLINE hn::Vec<decltype(kBytes)> bits_from(hn::Vec<decltype(kBytes)> below) {
+#if HWY_TARGET == HWY_SCALAR
+    return hn::Set(kBytes, static_cast<std::uint8_t>(0xff << hn::GetLane(below)));
+#else
+    HWY_ALIGN static constexpr std::array<std::uint8_t, 16> kTable = {0xff, 0xfe, 0xfc, 0xf8, 0xf0, 0xe0, 0xc0, 0x80};
+    return hn::TableLookupBytes(hn::LoadDup128(kBytes, kTable.data()), below);
+#endif
+  }
+
+  // The planes of a group of a panel.
+  HWY_NOINLINE void make_planes(std::int64_t panel, std::int64_t group) {
+    const auto largest = hn::Load(kBytes, columns_.largest.get() + (panel * columns_.groups + group) * kPanelCols);
+    const std::uint8_t* exponents = columns_.exponents.get() + (panel * columns_.k + group * grid_.step_k) * kPanelCols;
+    const std::int64_t plane = grid_.step_k * kPanelCols;
+    for (std::int64_t k = 0; k < plane; k += kPanelCols) {
+      const auto exponent = hn::Load(kBytes, exponents + k);
+      const auto below = hn::Min(hn::Sub(exponent, largest), hn::Set(kBytes, kPlanes));
+      // A column that is zero throughout is 0 below its largest, and must be empty.
+      const auto zero = hn::Eq(exponent, hn::Set(kBytes, kZeroByteOfB));
+      auto byte = hn::IfThenZeroElse(zero, bits_from(below));
+      for (std::int64_t i = 0; i < kPlanes; ++i) {
+        hn::Store(byte, kBytes, planes_.get() + i * plane + k);
+        byte = hn::Add(byte, byte);  // << 1
       }
     }
+  }
+
+  // For kRows rows and the panel's columns: the OR of the products' bytes so far.
+  struct Below {
+    HWY_INLINE Below() {
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) hn::Store(e[r], kBytes, largest + r * kPanelCols);
+      for (auto& row : bits) row = hn::Zero(kBytes);
+    }
+    // Elements k to k + 3 of the group, for rows from row i of the chunk on.
+    HWY_INLINE void add(const TileRun& run, std::int64_t group, std::int64_t i, std::int64_t k) {
+      const std::uint8_t* HWY_RESTRICT planes = run.planes_.get();
+      const std::uint16_t* HWY_RESTRICT places =
+          run.rows_.planes.get() + i * run.rows_.stride + group * run.grid_.step_k + k;
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        std::uint64_t four = 0;  // places, read at once
+        std::memcpy(&four, places + r * run.rows_.stride, sizeof(four));
+        const auto p0 = hn::Load(kBytes, planes + (four & 0xffff));
+        const auto p1 = hn::Load(kBytes, planes + (four >> 16 & 0xffff));
+        const auto p2 = hn::Load(kBytes, planes + (four >> 32 & 0xffff));
+        const auto p3 = hn::Load(kBytes, planes + (four >> 48));
+        bits[r] = hn::Or3(hn::Or3(bits[r], p0, p1), p2, p3);
+      }
+    }
+    hn::Vec<decltype(kBytes)> bits[kRows];
+  };
+
+  // Bytes of E of kRows rows from row i of the chunk on and the panel's columns, without c's part.
+  HWY_INLINE void store_largest(const Below& below, std::int64_t panel, std::int64_t group, std::int64_t i,
+                                std::uint8_t* HWY_RESTRICT largest) const {
+    const auto of_columns =
+        hn::Load(kBytes, columns_.largest.get() + (panel * columns_.groups + group) * kPanelCols);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const int of_row = rows_.largest[static_cast<std::size_t>((i + r) * rows_.groups + group)];
+      const auto both = hn::Sub(hn::Set(kBytes, static_cast<std::uint8_t>(of_row - kPlanes)), of_columns);
+      hn::Store(hn::Add(both, hn::PopulationCount(below.bits[r])), kBytes, largest + r * kPanelCols);
+      if (HWY_UNLIKELY(!hn::AllFalse(kBytes, hn::Eq(below.bits[r], hn::Zero(kBytes)))))
+        largest_exponents_of_row(panel, group, i + r, largest + r * kPanelCols);
+    }
+  }
+
+  // The same for one row, however far exponents lie apart.
+  HWY_NOINLINE void largest_exponents_of_row(std::int64_t panel, std::int64_t group, std::int64_t i,
+                                             std::uint8_t* HWY_RESTRICT largest) const {
+    constexpr int kLeast = LaneLimits<T>::kLeastE + LaneLimits<T>::kCodeOfZero;
+    const std::uint8_t* a = rows_.exponents.get() + i * rows_.stride + group * grid_.step_k;
+    const std::uint8_t* b = columns_.exponents.get() + (panel * columns_.k + group * grid_.step_k) * kPanelCols;
+    auto e = hn::Set(kBytes, kLeast);
+    for (std::int64_t k = 0; k < grid_.step_k; ++k)
+      e = hn::Max(e, hn::SaturatedSub(hn::Set(kBytes, a[k]), hn::Load(kBytes, b + k * kPanelCols)));
+    hn::Store(e, kBytes, largest);
   }
 
   const GemmProblem& problem_;
@@ -691,6 +870,7 @@ class TileRun {
   PackedPanels<T> columns_;
   std::vector<CodeA> staged_a_;
   std::vector<CodeB> staged_b_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes_;  // [kPlanes + 1, step_k, kPanelCols]
   hwy::AlignedFreeUniquePtr<T[]> c_;  // [panels, kChunkRows, kPanelCols]
   std::vector<float> scale_a_;        // [kChunkRows]
   std::vector<float> scale_b_;        // [columns of the tile]
