@@ -119,9 +119,10 @@ void require_constant_scales(const GemmProblem& problem, std::span<const float> 
   const ScaleShape shape = scale_shape(operand, tile);
   if (shape.columns <= 1 || tile.k % every == 0) return;
   if (every % tile.k != 0)
-    core::fail_input("promotion every {} elements: with scales of {} elements each ({}), expected a divisor or a "
-                     "multiple of {}",
-                     every, tile.k, which, tile.k);
+    core::fail_input(
+        "promotion every {} elements: with scales of {} elements each ({}), expected a divisor or a "
+        "multiple of {}",
+        every, tile.k, which, tile.k);
   const std::int64_t tiles = every / tile.k;
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(scales.size()); ++i) {
     const std::int64_t column = i % shape.columns;

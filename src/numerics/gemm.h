@@ -65,9 +65,10 @@ struct GemmOutput {
 
 // `rule.d` is FP32. Steps and blocks at the end of K are padded with zeros; K = 0 gives +0. The bits depend neither on
 // the number of threads nor on the instruction set (vector_target()): the vectorised paths of gemm_vector.cc give those
-// of the plain one, which does what they do not (rules with FP16 accumulators, CDNA3, exact sums, open variants) and all
-// outputs with an Inf, a NaN or an exponent beyond their range among the operands. Errors (bad input): `every` is not a
-// positive multiple of the unit's step; scales without promotion; scales that differ within one promotion interval.
+// of the plain one, which does what they do not (rules with FP16 accumulators, CDNA3, exact sums, open variants) and
+// all outputs with an Inf, a NaN or an exponent beyond their range among the operands. Errors (bad input): `every` is
+// not a positive multiple of the unit's step; scales without promotion; scales that differ within one promotion
+// interval.
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, const GemmOutput& output);
 // The same with D in FP32.
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d);

@@ -17,11 +17,11 @@
 //
 // E = max(e_a + e_b) over a group, for all columns of a panel at once, costs one OR a product: let e_a = A - i and
 // e_b = B - j with A and B the largest of the row's and of the column's group. Then E = A + B - s, s the least i + j.
-// The byte 0xff << (i + j), with all bits from i + j on, is column j's byte in the i-th of eight planes that are made of
-// each panel (more than seven below the largest: an empty byte); the OR of all products' bytes has 8 - s bits. Where
-// that is none, s is 8 or more or every product is zero, and the row is done again by saturating differences of exponent
-// bytes and their maximum. There E has a lower clamp (-32 in float, -121 in double) that changes nothing: at the clamp
-// the grid is finer than the last bit of anything that can be in c.
+// The byte 0xff << (i + j), with all bits from i + j on, is column j's byte in the i-th of eight planes that are made
+// of each panel (more than seven below the largest: an empty byte); the OR of all products' bytes has 8 - s bits. Where
+// that is none, s is 8 or more or every product is zero, and the row is done again by saturating differences of
+// exponent bytes and their maximum. There E has a lower clamp (-32 in float, -121 in double) that changes nothing: at
+// the clamp the grid is finer than the last bit of anything that can be in c.
 //
 // Operands outside the lanes' range (Inf, NaN, in double also exponents beyond [-60, 50]) are reported, not computed.
 // With exponents inside, no intermediate result is subnormal or overflows before K = 2^25.
@@ -73,7 +73,7 @@ template <typename T>
 constexpr std::uint32_t kByteOfA = LaneLimits<T>::kMostExponent + LaneLimits<T>::kCodeOfZero;  // + exponent
 template <typename T>
 constexpr std::uint32_t kByteOfB = LaneLimits<T>::kMostExponent;  // - exponent
-constexpr std::uint32_t kZeroByteOfB = 255;  // of A: 0
+constexpr std::uint32_t kZeroByteOfB = 255;                       // of A: 0
 
 // Planes of exponent bytes shifted by 0 to 7; after them an empty one.
 constexpr std::int64_t kPlanes = 8;
@@ -139,7 +139,8 @@ struct Grid {
     const int t = narrow ? 16 : rule.fraction_bits + 3;
     const int kept = narrow ? 13 : 23;
     exponent_offset = (kBias - LaneLimits<T>::kCodeOfZero) << kFractionBits;
-    to_magic = (static_cast<Bits>(kFractionBits - rule.fraction_bits) << kFractionBits) | Bits{1} << (kFractionBits - 1);
+    to_magic = (static_cast<Bits>(kFractionBits - rule.fraction_bits) << kFractionBits) | Bits{1}
+                                                                                              << (kFractionBits - 1);
     beyond = 1 + std::ldexp(T{1}, -t);
     result_mask = ~((Bits{1} << (kFractionBits - kept)) - 1);
     exponent_mask = (2 * kBias + 1) << kFractionBits;
@@ -156,12 +157,13 @@ struct Grid {
   int step_bits;  // its logarithm
 };
 
-// A packed block of K of one chunk of rows. Rows lie `stride` apart.
+// A packed block of K of one chunk of rows. Rows lie `stride` apart: whole vectors, which may reach beyond the block,
+// and no power of two.
 template <typename T>
 struct PackedRows {
   using Bits = hwy::MakeUnsigned<T>;
   PackedRows(std::int64_t rows, std::int64_t padded_k, int step_k)
-      : stride(padded_k + 16),
+      : stride(ceil_div(padded_k, 16) * 16 + 16),
         values(hwy::AllocateAligned<T>(static_cast<std::size_t>(rows * stride))),
         exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride))),
         planes(hwy::AllocateAligned<std::uint16_t>(static_cast<std::size_t>(rows * stride))),
@@ -198,8 +200,8 @@ struct PackedPanels {
 
 // Codes taken apart, a lane each.
 struct Decoded {
-  hn::Vec<decltype(kFloats)> value;     // 0 for zeros
-  hn::Vec<decltype(kWords)> exponent;   // biased by 127: the exponent field in FP32 of 2^e
+  hn::Vec<decltype(kFloats)> value;    // 0 for zeros
+  hn::Vec<decltype(kWords)> exponent;  // biased by 127: the exponent field in FP32 of 2^e
   hn::Mask<decltype(kWords)> zero;
   hn::Mask<decltype(kWords)> negative;  // never of a zero
   hn::Mask<decltype(kWords)> refused;
@@ -236,8 +238,7 @@ class Decoder {
     const auto normal = hn::Add(in_place, hn::Set(kWords, normal_));
     // m 2^(min - f), as the difference of 2^min (1 + m 2^-f) and 2^min: no subnormal FP32 number is made.
     const auto base = hn::Set(kWords, subnormal_);
-    const auto difference =
-        hn::Sub(hn::BitCast(kFloats, hn::Add(in_place, base)), hn::BitCast(kFloats, base));
+    const auto difference = hn::Sub(hn::BitCast(kFloats, hn::Add(in_place, base)), hn::BitCast(kFloats, base));
     const auto is_subnormal = hn::Eq(field, hn::Zero(kWords));
     const auto value = hn::IfThenElse(is_subnormal, hn::BitCast(kWords, difference), normal);
     const auto sign_bit = hn::ShiftLeftSame(sign, 31 - std::countr_zero(sign_));
@@ -303,8 +304,8 @@ HWY_INLINE hn::Vec<decltype(kWords)> load_codes(const Code* from) {
 template <typename Code>
 void stage(const CodeMatrix& matrix, std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length,
            Code* tile, std::int64_t row_step, std::int64_t k_step) {
-  const std::byte* base =
-      matrix.bytes.data() + (row * matrix.row_stride() + k * matrix.col_stride()) * static_cast<std::int64_t>(sizeof(Code));
+  const std::byte* base = matrix.bytes.data() + (row * matrix.row_stride() + k * matrix.col_stride()) *
+                                                    static_cast<std::int64_t>(sizeof(Code));
   const auto copy_line = [](const std::byte* from, std::int64_t count, Code* to, std::int64_t step) {
     if (step == 1) {
       std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(Code));
@@ -313,7 +314,8 @@ void stage(const CodeMatrix& matrix, std::int64_t row, std::int64_t rows, std::i
     for (std::int64_t i = 0; i < count; ++i)
       std::memcpy(to + i * step, from + i * static_cast<std::int64_t>(sizeof(Code)), sizeof(Code));
   };
-  const std::int64_t line_bytes = (matrix.transposed ? matrix.rows : matrix.cols) * static_cast<std::int64_t>(sizeof(Code));
+  const std::int64_t line_bytes =
+      (matrix.transposed ? matrix.rows : matrix.cols) * static_cast<std::int64_t>(sizeof(Code));
   if (matrix.transposed)
     for (std::int64_t i = 0; i < length; ++i) copy_line(base + i * line_bytes, rows, tile + i * k_step, row_step);
   else
@@ -333,15 +335,16 @@ class TileRun {
         decode_a_(problem.rule.a),
         decode_b_(problem.rule.b),
         promotes_(problem.promotes() && problem.promotion.every < problem.k()),
-        block_k_(promotes_ ? problem.promotion.every : std::clamp(round_up(problem.k(), grid_.step_k), std::int64_t{grid_.step_k}, kChainBlock)),
+        block_k_(promotes_ ? problem.promotion.every
+                           : std::clamp(round_up(problem.k(), grid_.step_k), std::int64_t{grid_.step_k}, kChainBlock)),
         panels_(ceil_div(tile.cols, kPanelCols)),
         rows_(kChunkRows, block_k_, grid_.step_k),
         columns_(panels_, block_k_, grid_.step_k),
         // Vectors may read and write a little beyond a line's end.
         staged_a_(static_cast<std::size_t>(kChunkRows * rows_.stride)),
         staged_b_(static_cast<std::size_t>(block_k_ * kPanelCols)),
-        planes_(hwy::AllocateAligned<std::uint8_t>(
-            static_cast<std::size_t>((kPlanes + 1) * grid_.step_k * kPanelCols))),
+        planes_(
+            hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>((kPlanes + 1) * grid_.step_k * kPanelCols))),
         c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_ * kChunkRows * kPanelCols))),
         scale_a_(static_cast<std::size_t>(kChunkRows), 1.0F),
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
@@ -384,7 +387,8 @@ class TileRun {
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
     std::fill(staged_b_.begin(), staged_b_.end(), CodeB{0});
     for (std::int64_t i = 0; i < length; ++i)
-      std::fill(staged_b_.begin() + i * kPanelCols + cols, staged_b_.begin() + (i + 1) * kPanelCols, code_of_one<CodeB>(problem_.rule.b));
+      std::fill(staged_b_.begin() + i * kPanelCols + cols, staged_b_.begin() + (i + 1) * kPanelCols,
+                code_of_one<CodeB>(problem_.rule.b));
     stage(problem_.operands.b, tile_.col + col, cols, k, length, staged_b_.data(), 1, kPanelCols);
     const std::int64_t groups = ceil_div(length, grid_.step_k);
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
@@ -471,14 +475,16 @@ class TileRun {
 #if HWY_TARGET == HWY_SCALAR
   HWY_INLINE void spread_largest(const std::uint8_t* exponents, std::uint8_t* spread) const {
     for (std::int64_t i = 0; i < 16; i += grid_.step_k)
-      std::fill_n(spread + i, std::min(16, grid_.step_k), *std::max_element(exponents + i, exponents + i + grid_.step_k));
+      std::fill_n(spread + i, std::min(16, grid_.step_k),
+                  *std::max_element(exponents + i, exponents + i + grid_.step_k));
   }
 
   HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest, std::int64_t within,
                                std::uint16_t* places) const {
     const std::int64_t plane = grid_.step_k * kPanelCols;
     for (std::int64_t i = 0; i < 16; ++i) {
-      const std::int64_t below = exponents[i] == 0 ? kPlanes : std::min<std::int64_t>(largest[i] - exponents[i], kPlanes);
+      const std::int64_t below =
+          exponents[i] == 0 ? kPlanes : std::min<std::int64_t>(largest[i] - exponents[i], kPlanes);
       places[i] = static_cast<std::uint16_t>(below * plane + ((within + i) & (grid_.step_k - 1)) * kPanelCols);
     }
   }
@@ -576,9 +582,7 @@ class TileRun {
     for (std::int64_t panel = 0; panel < panels_; ++panel) store_c(panel, row, rows);
   }
 
-  [[nodiscard]] T* c_of(std::int64_t panel, std::int64_t i) {
-    return c_.get() + (panel * kChunkRows + i) * kPanelCols;
-  }
+  [[nodiscard]] T* c_of(std::int64_t panel, std::int64_t i) { return c_.get() + (panel * kChunkRows + i) * kPanelCols; }
 
   HWY_NOINLINE void load_c(std::int64_t panel, std::int64_t row, std::int64_t rows) {
     const hn::ScalableTag<T> d;
@@ -622,7 +626,8 @@ class TileRun {
   }
 
   // promote() on whole vectors; the number of columns done: none where FMA would be two roundings.
-  HWY_INLINE std::int64_t promote_vectors(const T* c, std::int64_t cols, float scale_a, const float* scale_b, float* y) {
+  HWY_INLINE std::int64_t promote_vectors(const T* c, std::int64_t cols, float scale_a, const float* scale_b,
+                                          float* y) {
 #if HWY_NATIVE_FMA
     const hn::ScalableTag<T> d;
     const hn::Rebind<float, decltype(d)> f;
@@ -721,8 +726,8 @@ class TileRun {
             const auto code = widen(largest.data() + r * kPanelCols + first + v * lanes);
             auto power = hn::ShiftLeft<LaneLimits<T>::kFractionBits>(code);
             if constexpr (sizeof(T) == sizeof(double)) power = hn::Add(power, exponent_offset);
-            const auto negative = hn::PopulationCount(
-                hn::Xor(hn::Set(u, negative_a), hn::Load(u, negative_b + first + v * lanes)));
+            const auto negative =
+                hn::PopulationCount(hn::Xor(hn::Set(u, negative_a), hn::Load(u, negative_b + first + v * lanes)));
             if constexpr (kFromZero) {
               const auto m = hn::Add(power, to_magic);
               hn::Store(hn::BitCast(d, m), d, magic.data() + (r * kVectors + v) * lanes);
@@ -746,7 +751,13 @@ class TileRun {
           for (std::int64_t q = 0; q < 4; ++q, b += kPanelCols) {
             hn::Vec<decltype(d)> column[kVectors];
 #pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) column[v] = hn::Load(d, b + v * lanes);
+            for (int v = 0; v < kVectors; ++v) {
+              column[v] = hn::Load(d, b + v * lanes);
+#if HWY_TARGET == HWY_AVX2 && defined(__GNUC__)
+              // Keeps the load out of the FMAs, where it would be done once a row.
+              asm("" : "+x"(column[v].raw));  // NOLINT(hicpp-no-assembler)
+#endif
+            }
 #pragma GCC unroll 8
             for (int r = 0; r < kRows; ++r) {
               const auto x = hn::Set(d, a[r * stride + k + q]);
@@ -834,8 +845,7 @@ class TileRun {
   // Bytes of E of kRows rows from row i of the chunk on and the panel's columns, without c's part.
   HWY_INLINE void store_largest(const Below& below, std::int64_t panel, std::int64_t group, std::int64_t i,
                                 std::uint8_t* HWY_RESTRICT largest) const {
-    const auto of_columns =
-        hn::Load(kBytes, columns_.largest.get() + (panel * columns_.groups + group) * kPanelCols);
+    const auto of_columns = hn::Load(kBytes, columns_.largest.get() + (panel * columns_.groups + group) * kPanelCols);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const int of_row = rows_.largest[static_cast<std::size_t>((i + r) * rows_.groups + group)];
@@ -871,9 +881,9 @@ class TileRun {
   std::vector<CodeA> staged_a_;
   std::vector<CodeB> staged_b_;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes_;  // [kPlanes + 1, step_k, kPanelCols]
-  hwy::AlignedFreeUniquePtr<T[]> c_;  // [panels, kChunkRows, kPanelCols]
-  std::vector<float> scale_a_;        // [kChunkRows]
-  std::vector<float> scale_b_;        // [columns of the tile]
+  hwy::AlignedFreeUniquePtr<T[]> c_;                  // [panels, kChunkRows, kPanelCols]
+  std::vector<float> scale_a_;                        // [kChunkRows]
+  std::vector<float> scale_b_;                        // [columns of the tile]
   std::vector<std::uint32_t> refused_rows_;
   std::vector<std::uint32_t> refused_cols_;
 };
@@ -903,8 +913,7 @@ bool vectorised(const MmaRule& rule) {
   if (rule.step_k % 4 != 0 || rule.step_k > 32 || 32 % rule.step_k != 0) return false;
   if (fits_float(rule)) return true;
   const int product_bits = a.fraction_bits + b.fraction_bits + 2;
-  return rule.output_grid == Format::kF32 && rule.fraction_bits >= 13 &&
-         product_bits + rule.fraction_bits + 3 <= 53;
+  return rule.output_grid == Format::kF32 && rule.fraction_bits >= 13 && product_bits + rule.fraction_bits + 3 <= 53;
 }
 
 LinesLeft gemm_tile_vector(const GemmProblem& problem, const OutputTile& tile) {

@@ -71,7 +71,8 @@ void OperandPanel::assign(const CodeMatrix& matrix, std::int64_t row, std::int64
     std::int32_t* significands = significands_.data() + i * stride;
     std::int32_t* exponents = exponents_.data() + i * stride;
     if (width == 1)
-      fill<std::uint8_t>(source, step_bytes, cols, significands, exponents, [&table](std::uint8_t code) { return table[code]; });
+      fill<std::uint8_t>(source, step_bytes, cols, significands, exponents,
+                         [&table](std::uint8_t code) { return table[code]; });
     else if (width == 2)
       fill<std::uint16_t>(source, step_bytes, cols, significands, exponents,
                           [format](std::uint16_t code) { return take_apart(code, format); });

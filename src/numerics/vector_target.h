@@ -15,8 +15,8 @@ namespace lastbit::numerics {
 // The one in use: the fastest, unless another was chosen.
 [[nodiscard]] std::string vector_target();
 
-// Uses this one from now on; "" is the fastest again. Not while a loop runs. Errors: an unknown name is bad input with a
-// suggestion, one that this machine cannot run is unsupported.
+// Uses this one from now on; "" is the fastest again. Not while a loop runs. Errors: an unknown name is bad input with
+// a suggestion, one that this machine cannot run is unsupported.
 void use_vector_target(std::string_view name);
 
 }  // namespace lastbit::numerics
