@@ -33,7 +33,8 @@ TEST(GemmFuzz, NoOutputDiffersFromThePlainPath) {
     test.transposed_a = pick(2) == 1;
     test.transposed_b = pick(2) == 1;
     test.seed = seed;
-    EXPECT_EQ(mismatches(test, outputs), 0) << kind.unit << " " << name(kind.a) << " " << name(kind.b) << " seed " << seed;
+    EXPECT_EQ(mismatches(test, outputs), 0)
+        << kind.unit << " " << name(kind.a) << " " << name(kind.b) << " seed " << seed;
   }
   RecordProperty("outputs", std::to_string(outputs));
 }
