@@ -29,18 +29,23 @@ struct TileShape {
   std::int64_t cols;
 };
 
-TileShape tile_shape(const GemmProblem& problem, bool vector, bool buffered) {
+// Whether a tile's FP32 results wait in a buffer rather than in D.
+bool buffered(const GemmOutput& output) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(output.bytes.data()) % alignof(float) == 0;
+  return output.format != Format::kF32 || output.accumulate || !aligned;
+}
+
+// Of the first of `problems` like this one.
+TileShape tile_shape(const GemmProblem& problem, const GemmOutput& output, bool vector, std::int64_t problems) {
   if (!vector) return {kPlainTileRows, kPlainTileCols};
   const CodeMatrix& a = problem.operands.a;
   const CodeMatrix& b = problem.operands.b;
-  const std::int64_t m = a.rows;
-  const std::int64_t n = b.rows;
   const bool large = a.bytes.size() + b.bytes.size() >= kLargeOperands;
   const std::int64_t cols = large ? kWideTileCols : kTileCols;
-  std::int64_t rows = buffered ? kBufferedTileRows : kVectorTileRows;
+  std::int64_t rows = buffered(output) ? kBufferedTileRows : kVectorTileRows;
   const std::int64_t wanted = kTasksPerThread * core::num_threads();
   if (core::num_threads() > 1)
-    while (rows > kLeastTileRows && ceil_div(m, rows) * ceil_div(n, cols) < wanted) rows /= 2;
+    while (rows > kLeastTileRows && problems * ceil_div(a.rows, rows) * ceil_div(b.rows, cols) < wanted) rows /= 2;
   return {rows, cols};
 }
 
@@ -88,25 +93,56 @@ void write_tile(const OutputTile& tile, std::int64_t n, const GemmOutput& output
   }
 }
 
-void run(const GemmProblem& problem, const GemmOutput& output, bool vector) {
-  const std::int64_t m = problem.operands.a.rows;
-  const std::int64_t n = problem.operands.b.rows;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(output.bytes.data()) % alignof(float) == 0;
-  const bool buffered = output.format != Format::kF32 || output.accumulate || !aligned;
-  const TileShape shape = tile_shape(problem, vector, buffered);
-  const std::int64_t tile_cols = ceil_div(n, shape.cols);
-  core::parallel_for(ceil_div(m, shape.rows) * tile_cols, 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> buffer(buffered ? static_cast<std::size_t>(shape.rows * shape.cols) : 0);
+// A problem of a batch, cut into tiles.
+struct Tiled {
+  GemmProblem problem;
+  GemmOutput output;
+  TileShape shape;
+  std::int64_t first;      // tile, in the order of the batch
+  std::int64_t tile_cols;  // tiles in a row of them
+
+  [[nodiscard]] std::int64_t tiles() const { return ceil_div(problem.operands.a.rows, shape.rows) * tile_cols; }
+};
+
+void run_tile(const Tiled& tiled, std::int64_t index, bool vector) {
+  const std::int64_t m = tiled.problem.operands.a.rows;
+  const std::int64_t n = tiled.problem.operands.b.rows;
+  const TileShape& shape = tiled.shape;
+  OutputTile tile{};
+  tile.row = index / tiled.tile_cols * shape.rows;
+  tile.rows = std::min(shape.rows, m - tile.row);
+  tile.col = index % tiled.tile_cols * shape.cols;
+  tile.cols = std::min(shape.cols, n - tile.col);
+  if (!buffered(tiled.output)) {
+    tile.stride = n;
+    tile.y = reinterpret_cast<float*>(tiled.output.bytes.data()) + tile.row * n + tile.col;
+    return compute_tile(tiled.problem, tile, vector);
+  }
+  std::vector<float> buffer(static_cast<std::size_t>(tile.rows * tile.cols));
+  tile.stride = tile.cols;
+  tile.y = buffer.data();
+  compute_tile(tiled.problem, tile, vector);
+  write_tile(tile, n, tiled.output);
+}
+
+// All tiles of all problems, in any order.
+void run(const MmaRule& rule, std::span<const GemmOperands> operands, Promotion promotion,
+         std::span<const GemmOutput> outputs, bool vector) {
+  std::vector<Tiled> batch;
+  std::int64_t tiles = 0;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    const GemmProblem problem{rule, operands[i], promotion};
+    const TileShape shape = tile_shape(problem, outputs[i], vector, static_cast<std::int64_t>(operands.size()));
+    batch.push_back({problem, outputs[i], shape, tiles, ceil_div(operands[i].b.rows, shape.cols)});
+    tiles += batch.back().tiles();
+  }
+  core::parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      OutputTile tile{};
-      tile.row = i / tile_cols * shape.rows;
-      tile.rows = std::min(shape.rows, m - tile.row);
-      tile.col = i % tile_cols * shape.cols;
-      tile.cols = std::min(shape.cols, n - tile.col);
-      tile.stride = buffered ? shape.cols : n;
-      tile.y = buffered ? buffer.data() : reinterpret_cast<float*>(output.bytes.data()) + tile.row * n + tile.col;
-      compute_tile(problem, tile, vector);
-      if (buffered) write_tile(tile, n, output);
+      const auto after = std::upper_bound(batch.begin(), batch.end(), i,
+                                          [](std::int64_t tile, const Tiled& tiled) { return tile < tiled.first; });
+      // Problems without a tile start where the next one does: the last that starts at or before i has it.
+      const Tiled& tiled = *std::prev(after);
+      run_tile(tiled, i - tiled.first, vector);
     }
   });
 }
@@ -177,11 +213,18 @@ ScaleShape scale_shape(const CodeMatrix& operand, ScaleTile tile) {
   return {ceil_div(operand.rows, tile.rows), ceil_div(operand.cols, tile.k)};
 }
 
+void gemm_batch(const MmaRule& rule, std::span<const GemmOperands> operands, Promotion promotion,
+                std::span<const GemmOutput> outputs) {
+  core::check(operands.size() == outputs.size(), "gemm_batch() wants an output for each problem");
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    check_shapes(rule, operands[i], outputs[i]);
+    require_valid({rule, operands[i], promotion});
+  }
+  run(rule, operands, promotion, outputs, vectorised(rule));
+}
+
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, const GemmOutput& output) {
-  check_shapes(rule, operands, output);
-  const GemmProblem problem{rule, operands, promotion};
-  require_valid(problem);
-  run(problem, output, vectorised(rule));
+  gemm_batch(rule, {&operands, 1}, promotion, {&output, 1});
 }
 
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d) {
@@ -189,10 +232,10 @@ void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion
 }
 
 void gemm_plain(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d) {
-  check_shapes(rule, operands, fp32_output(d));
-  const GemmProblem problem{rule, operands, promotion};
-  require_valid(problem);
-  run(problem, fp32_output(d), false);
+  const GemmOutput output = fp32_output(d);
+  check_shapes(rule, operands, output);
+  require_valid({rule, operands, promotion});
+  run(rule, {&operands, 1}, promotion, {&output, 1}, false);
 }
 
 void require_usable_scales(std::span<const float> scales, std::int64_t columns, const std::string& what) {

@@ -72,7 +72,10 @@ struct GemmOutput {
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, const GemmOutput& output);
 // The same with D in FP32.
 void gemm(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d);
-// The same by the plain path alone: one scalar step after the other.
+// Many at once, threaded over the tiles of all: gemm() of each, in any order. Outputs do not overlap.
+void gemm_batch(const MmaRule& rule, std::span<const GemmOperands> operands, Promotion promotion,
+                std::span<const GemmOutput> outputs);
+// gemm() by the plain path alone: one scalar step after the other.
 void gemm_plain(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d);
 
 // Bad input unless every scale is positive and finite; `what` (a file's name) and the coordinates are in the message.
