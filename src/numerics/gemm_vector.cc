@@ -290,14 +290,22 @@ HWY_INLINE void store_decoded(const Decoded& decoded, T factor, T* to) {
   }
 }
 
+// As many codes as there are lanes of words, of any alignment.
 template <typename Code>
-HWY_INLINE hn::Vec<decltype(kWords)> load_codes(const Code* from) {
-  if constexpr (sizeof(Code) == 4) {
-    return hn::LoadU(kWords, from);
-  } else {
-    const hn::Rebind<Code, decltype(kWords)> narrow;
-    return hn::PromoteTo(kWords, hn::LoadU(narrow, from));
-  }
+HWY_INLINE hn::Vec<decltype(kWords)> load_codes(const std::byte* from) {
+#if HWY_TARGET == HWY_SCALAR
+  Code code = 0;
+  std::memcpy(&code, from, sizeof(code));
+  return hn::Set(kWords, code);
+#else
+  const hn::Rebind<Code, decltype(kWords)> narrow;
+  const hn::Repartition<std::uint8_t, decltype(narrow)> bytes;
+  const auto codes = hn::BitCast(narrow, hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(from)));
+  if constexpr (sizeof(Code) == 4)
+    return codes;
+  else
+    return hn::PromoteTo(kWords, codes);
+#endif
 }
 
 // Copies element (line, i) of a code matrix to tile[line * line_step + i * step].
@@ -326,6 +334,7 @@ void stage(const CodeMatrix& matrix, std::int64_t row, std::int64_t rows, std::i
 template <typename T, typename CodeA, typename CodeB>
 class TileRun {
   using Bits = hwy::MakeUnsigned<T>;
+  static constexpr std::int64_t kWidthA = sizeof(CodeA);
 
  public:
   TileRun(const GemmProblem& problem, const OutputTile& tile)
@@ -392,6 +401,7 @@ class TileRun {
     stage(problem_.operands.b, tile_.col + col, cols, k, length, staged_b_.data(), 1, kPanelCols);
     const std::int64_t groups = ceil_div(length, grid_.step_k);
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
+    const Decoder<T> decode = decode_b_;  // a copy whose constants no store can change
     for (std::int64_t j = 0; j < kPanelCols; j += lanes) {
       auto refused = hn::Zero(kWords);
       for (std::int64_t group = 0; group < groups; ++group) {
@@ -399,7 +409,7 @@ class TileRun {
         auto largest = hn::Set(kWords, kZeroByteOfB);
         for (int i = 0; i < grid_.step_k; ++i) {
           const std::int64_t place = (group * grid_.step_k + i) * kPanelCols + j;
-          const Decoded decoded = decode_b_(load_codes(staged_b_.data() + place));
+          const Decoded decoded = decode(load_codes<CodeB>(reinterpret_cast<const std::byte*>(staged_b_.data() + place)));
           const std::int64_t out = panel * columns_.k * kPanelCols + place;
           store_decoded(decoded, grid_.beyond, columns_.values.get() + out);
           const auto from_exponent = hn::Sub(hn::Set(kWords, kByteOfB<T> + 127), decoded.exponent);
@@ -433,18 +443,25 @@ class TileRun {
 
   // A chunk of rows of A and a block of K, taken apart; padded with zeros to whole groups and whole strips of rows.
   HWY_NOINLINE void pack_rows(std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length) {
-    std::fill(staged_a_.begin(), staged_a_.end(), CodeA{0});
-    for (std::int64_t r = rows; r < round_up(rows, kRows); ++r)
-      std::fill_n(staged_a_.begin() + r * rows_.stride, length, code_of_one<CodeA>(problem_.rule.a));
-    stage(problem_.operands.a, tile_.row + row, rows, k, length, staged_a_.data(), rows_.stride, 1);
     const std::int64_t padded = round_up(length, grid_.step_k);
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
+    const CodeMatrix& matrix = problem_.operands.a;
+    // Whole vectors of rows that lie in one piece are read where they are.
+    const bool in_place = !matrix.transposed && length % std::max<std::int64_t>(lanes, grid_.step_k) == 0;
+    std::fill(staged_a_.begin(), staged_a_.end(), CodeA{0});
+    for (std::int64_t r = rows; r < round_up(rows, kRows); ++r)
+      std::fill_n(staged_a_.begin() + r * rows_.stride, length, code_of_one<CodeA>(matrix.format));
+    if (!in_place) stage(matrix, tile_.row + row, rows, k, length, staged_a_.data(), rows_.stride, 1);
     const std::uint32_t group_mask = ~0u >> (32 - grid_.step_k);
+    const Decoder<T> decode = decode_a_;  // a copy whose constants no store can change
     for (std::int64_t r = 0; r < round_up(rows, kRows); ++r) {
       auto refused = hn::Zero(kWords);
+      const std::byte* codes = in_place && r < rows
+                                   ? matrix.bytes.data() + ((tile_.row + row + r) * matrix.cols + k) * kWidthA
+                                   : reinterpret_cast<const std::byte*>(staged_a_.data() + r * rows_.stride);
       for (std::int64_t i = 0; i < padded; i += lanes) {
         const std::int64_t place = r * rows_.stride + i;
-        const Decoded decoded = decode_a_(load_codes(staged_a_.data() + place));
+        const Decoded decoded = decode(load_codes<CodeA>(codes + i * kWidthA));
         store_decoded(decoded, T{1}, rows_.values.get() + place);
         const auto from_exponent = hn::Sub(decoded.exponent, hn::Set(kWords, 127 - kByteOfA<T>));
         store_bytes(hn::IfThenZeroElse(decoded.zero, from_exponent), rows_.exponents.get() + place);
