@@ -409,7 +409,8 @@ class TileRun {
         auto largest = hn::Set(kWords, kZeroByteOfB);
         for (int i = 0; i < grid_.step_k; ++i) {
           const std::int64_t place = (group * grid_.step_k + i) * kPanelCols + j;
-          const Decoded decoded = decode(load_codes<CodeB>(reinterpret_cast<const std::byte*>(staged_b_.data() + place)));
+          const Decoded decoded =
+              decode(load_codes<CodeB>(reinterpret_cast<const std::byte*>(staged_b_.data() + place)));
           const std::int64_t out = panel * columns_.k * kPanelCols + place;
           store_decoded(decoded, grid_.beyond, columns_.values.get() + out);
           const auto from_exponent = hn::Sub(hn::Set(kWords, kByteOfB<T> + 127), decoded.exponent);
