@@ -14,6 +14,8 @@ using Action = std::function<int()>;
 void add_cast(CLI::App& app, Action& action);
 void add_mma(CLI::App& app, Action& action);
 void add_gemm(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
+void add_dequantize(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_init(CLI::App& app, Action& action);

@@ -16,6 +16,8 @@ void add_commands(CLI::App& app, Action& action) {
   add_cast(app, action);
   add_mma(app, action);
   add_gemm(app, action);
+  add_quantize(app, action);
+  add_dequantize(app, action);
   add_check(app, action);
   add_run(app, action);
   add_init(app, action);
