@@ -1,6 +1,7 @@
 #include "numerics/quantize.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -15,8 +16,8 @@
 namespace lastbit::numerics {
 namespace {
 
-constexpr std::int64_t kChunkRows = 64;   // rows of a task, where a tile has more
-constexpr std::int64_t kBlockCols = 256;  // columns transposed at a time
+constexpr std::int64_t kChunkRows = 64;    // rows of a task, where a tile has more
+constexpr std::int64_t kTurnedRows = 128;  // rows of a task that turns its codes
 
 float largest_number(Format format) { return decode(describe(format).max_finite_code(), format); }
 
@@ -44,23 +45,6 @@ TileScale scale_of(float amax, const QuantizeRule& rule) {
   return {scale, power ? 1 / scale : std::min(largest / amax, std::numeric_limits<float>::max())};
 }
 
-struct Range {
-  std::int64_t begin;
-  std::int64_t end;
-};
-
-// Rows of one task: a few whole tiles, or a part of one.
-std::vector<Range> row_chunks(std::int64_t rows, std::int64_t tile_rows) {
-  std::vector<Range> chunks;
-  const bool split = tile_rows > kChunkRows;
-  const std::int64_t tiles = split ? tile_rows : kChunkRows / tile_rows * tile_rows;
-  const std::int64_t step = split ? kChunkRows : tiles;
-  for (std::int64_t begin = 0; begin < rows; begin += tiles)
-    for (std::int64_t part = begin; part < std::min(rows, begin + tiles); part += step)
-      chunks.push_back({part, std::min({rows, begin + tiles, part + step})});
-  return chunks;
-}
-
 [[noreturn]] void fail_not_finite(const FloatMatrix& matrix, const std::string& what) {
   for (std::int64_t i = 0; i < matrix.rows; ++i)
     for (std::int64_t j = 0; j < matrix.cols; ++j) {
@@ -71,92 +55,101 @@ std::vector<Range> row_chunks(std::int64_t rows, std::int64_t tile_rows) {
   core::fail_input("{}: not all values are finite", what);
 }
 
-// Quantises a matrix in two passes: the largest magnitude of each tile, then the codes.
-class Quantizer {
- public:
-  Quantizer(const FloatMatrix& matrix, Format format, ScaleTile tile)
-      : matrix_(matrix), tile_(tile), chunks_(row_chunks(matrix.rows, tile.rows)) {
-    result_.format = format;
-    result_.rows = matrix.rows;
-    result_.cols = matrix.cols;
-    result_.tile = tile;
-    result_.codes.resize(matrix.values.size());
-    tile_rows_ = ceil_div(matrix.rows, tile.rows);
-    tile_cols_ = ceil_div(matrix.cols, tile.k);
+// Rows [begin, end) under one scale a segment of a line.
+struct Lines {
+  const FloatMatrix& matrix;
+  std::int64_t begin;
+  std::int64_t end;
+  std::int64_t segment;
+
+  [[nodiscard]] const float* row(std::int64_t i) const { return matrix.values.data() + i * matrix.cols; }
+
+  // Raises bits [segments of a line] to the rows' largest magnitudes.
+  void raise(std::uint32_t* bits) const {
+    for (std::int64_t i = begin; i < end; ++i) raise_magnitudes(row(i), matrix.cols, segment, bits);
   }
 
-  // The bit patterns of each tile's largest magnitude, [tile rows, tile columns].
-  [[nodiscard]] std::vector<std::uint32_t> magnitudes() const {
-    const auto tile_cols = static_cast<std::size_t>(tile_cols_);
-    std::vector<std::uint32_t> magnitudes(static_cast<std::size_t>(tile_rows_) * tile_cols);
-    // A tile of several chunks: each has its own maxima first.
-    const bool split = tile_.rows > kChunkRows;
-    std::vector<std::uint32_t> parts(split ? chunks_.size() * tile_cols : 0);
-    core::parallel_for(static_cast<std::int64_t>(chunks_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t c = begin; c < end; ++c) {
-        const Range& rows = chunks_[static_cast<std::size_t>(c)];
-        for (std::int64_t row = rows.begin; row < rows.end; ++row)
-          raise(row, split ? parts.data() + static_cast<std::size_t>(c) * tile_cols
-                           : magnitudes.data() + static_cast<std::size_t>(row / tile_.rows) * tile_cols);
-      }
-    });
-    for (std::size_t c = 0; split && c < chunks_.size(); ++c)
-      for (std::size_t j = 0; j < tile_cols; ++j) {
-        std::uint32_t& largest = magnitudes[static_cast<std::size_t>(chunks_[c].begin / tile_.rows) * tile_cols + j];
-        largest = std::max(largest, parts[c * tile_cols + j]);
-      }
-    return magnitudes;
-  }
-
-  // The codes under `factors` [tile rows, tile columns].
-  [[nodiscard]] Quantized codes(const std::vector<float>& factors, QuantizeMethod method) && {
-    core::parallel_for(static_cast<std::int64_t>(chunks_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t c = begin; c < end; ++c)
-        for (std::int64_t row = chunks_[static_cast<std::size_t>(c)].begin;
-             row < chunks_[static_cast<std::size_t>(c)].end; ++row)
-          encode_row(row, factors.data() + row / tile_.rows * tile_cols_, method);
-    });
-    return std::move(result_);
-  }
-
-  Quantized& result() { return result_; }
-
- private:
-  [[nodiscard]] const float* row_values(std::int64_t row) const { return matrix_.values.data() + row * matrix_.cols; }
-
-  void raise(std::int64_t row, std::uint32_t* magnitudes) const {
-    const float* x = row_values(row);
-    if (tile_.k == 1) return raise_magnitudes(x, matrix_.cols, magnitudes);
-    for (std::int64_t j = 0; j < tile_cols_; ++j) {
-      const std::int64_t col = j * tile_.k;
-      magnitudes[j] = std::max(magnitudes[j], largest_magnitude(x + col, std::min(tile_.k, matrix_.cols - col)));
+  void encode(const float* factors, QuantizeMethod method, Format format, std::byte* codes) const {
+    for (std::int64_t i = begin; i < end; ++i) {
+      auto* line = reinterpret_cast<std::uint8_t*>(codes) + i * matrix.cols;
+      if (method == QuantizeMethod::kDivision)
+        encode_divided(row(i), matrix.cols, segment, factors, format, line);
+      else
+        encode_multiplied(row(i), matrix.cols, segment, factors, format, line);
     }
   }
-
-  void encode_row(std::int64_t row, const float* factors, QuantizeMethod method) {
-    const float* x = row_values(row);
-    auto* codes = reinterpret_cast<std::uint8_t*>(result_.codes.data()) + row * matrix_.cols;
-    const bool divide = method == QuantizeMethod::kDivision;
-    if (tile_.k == 1) {
-      divide ? encode_divided(x, matrix_.cols, factors, result_.format, codes)
-             : encode_multiplied(x, matrix_.cols, factors, result_.format, codes);
-      return;
-    }
-    for (std::int64_t j = 0; j < tile_cols_; ++j) {
-      const std::int64_t col = j * tile_.k;
-      const std::int64_t count = std::min(tile_.k, matrix_.cols - col);
-      divide ? encode_divided(x + col, count, factors[j], result_.format, codes + col)
-             : encode_multiplied(x + col, count, factors[j], result_.format, codes + col);
-    }
-  }
-
-  const FloatMatrix& matrix_;
-  ScaleTile tile_;
-  std::vector<Range> chunks_;
-  std::int64_t tile_rows_ = 0;
-  std::int64_t tile_cols_ = 0;
-  Quantized result_;
 };
+
+// From magnitudes (bit patterns) of the tiles of one row of tiles to their scales, and the factors of x. False if one
+// is not finite.
+bool choose_scales(std::span<const std::uint32_t> magnitudes, const QuantizeRule& rule, float* scales, float* factors) {
+  for (const std::uint32_t magnitude : magnitudes) {
+    if (magnitude >= kInfinityBits) return false;
+    const TileScale scale = scale_of(std::bit_cast<float>(magnitude), rule);
+    *scales++ = scale.scale;
+    *factors++ = scale.factor;
+  }
+  return true;
+}
+
+// Tiles of few rows: each row of tiles is read for its magnitudes and, still at hand, for its codes.
+bool quantize_low_tiles(const FloatMatrix& matrix, const QuantizeRule& rule, Quantized& result) {
+  const std::int64_t tile_cols = ceil_div(matrix.cols, rule.tile.k);
+  const std::int64_t tiles = std::max<std::int64_t>(1, kChunkRows / rule.tile.rows);
+  std::atomic<bool> finite{true};
+  core::parallel_for(ceil_div(matrix.rows, rule.tile.rows), tiles, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::uint32_t> magnitudes;
+    std::vector<float> factors(static_cast<std::size_t>(tile_cols));
+    for (std::int64_t tile = begin; tile < end; ++tile) {
+      const Lines lines{matrix, tile * rule.tile.rows, std::min(matrix.rows, (tile + 1) * rule.tile.rows), rule.tile.k};
+      magnitudes.assign(static_cast<std::size_t>(tile_cols), 0);
+      lines.raise(magnitudes.data());
+      if (!choose_scales(magnitudes, rule, result.scales.data() + tile * tile_cols, factors.data())) finite = false;
+      if (finite) lines.encode(factors.data(), rule.method, rule.format, result.codes.data());
+    }
+  });
+  return finite;
+}
+
+// Tiles of many rows: parts of them give their magnitudes first.
+bool quantize_high_tiles(const FloatMatrix& matrix, const QuantizeRule& rule, Quantized& result) {
+  const auto tile_cols = static_cast<std::size_t>(ceil_div(matrix.cols, rule.tile.k));
+  const std::int64_t parts = ceil_div(rule.tile.rows, kChunkRows);  // of a tile
+  const std::int64_t all = ceil_div(matrix.rows, rule.tile.rows) * parts;
+  const auto lines_of = [&](std::int64_t part) {
+    const std::int64_t begin = part / parts * rule.tile.rows + part % parts * kChunkRows;
+    const std::int64_t end = std::min(begin + kChunkRows, (part / parts + 1) * rule.tile.rows);
+    return Lines{matrix, std::min(begin, matrix.rows), std::min(end, matrix.rows), rule.tile.k};
+  };
+  std::vector<std::uint32_t> magnitudes(static_cast<std::size_t>(all) * tile_cols);
+  core::parallel_for(all, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t part = begin; part < end; ++part)
+      lines_of(part).raise(magnitudes.data() + static_cast<std::size_t>(part) * tile_cols);
+  });
+  std::vector<float> factors(result.scales.size());
+  std::vector<std::uint32_t> largest(tile_cols);
+  for (std::int64_t tile = 0; tile < all / parts; ++tile) {
+    std::ranges::fill(largest, 0u);
+    for (std::int64_t part = tile * parts; part < (tile + 1) * parts; ++part)
+      for (std::size_t j = 0; j < tile_cols; ++j)
+        largest[j] = std::max(largest[j], magnitudes[static_cast<std::size_t>(part) * tile_cols + j]);
+    const std::size_t first = static_cast<std::size_t>(tile) * tile_cols;
+    if (!choose_scales(largest, rule, result.scales.data() + first, factors.data() + first)) return false;
+  }
+  core::parallel_for(all, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t part = begin; part < end; ++part)
+      lines_of(part).encode(factors.data() + static_cast<std::size_t>(part / parts) * tile_cols, rule.method,
+                            rule.format, result.codes.data());
+  });
+  return true;
+}
+
+Quantized empty_result(const FloatMatrix& matrix, Format format, ScaleTile tile) {
+  Quantized result{format, matrix.rows, matrix.cols, tile, std::vector<std::byte>(matrix.values.size()), {}};
+  const ScaleShape shape = scale_shape(result.matrix(), tile);
+  result.scales.resize(static_cast<std::size_t>(shape.rows * shape.columns));
+  return result;
+}
 
 void require_quantizable(Format format, ScaleTile tile) {
   if (format != Format::kE4M3 && format != Format::kE5M2)
@@ -164,14 +157,21 @@ void require_quantizable(Format format, ScaleTile tile) {
   core::check(tile.rows >= 1 && tile.k >= 1, "a tile has at least one element");
 }
 
-template <typename Element>
-std::vector<Element> transposed(std::span<const Element> values, std::int64_t rows, std::int64_t cols) {
-  std::vector<Element> result(values.size());
-  core::parallel_for(cols, kBlockCols, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = begin; j < end; ++j)
-        result[static_cast<std::size_t>(j * rows + i)] = values[static_cast<std::size_t>(i * cols + j)];
-  });
+// to[j * stride + i] = codes[i, j].
+void turn(const std::vector<std::byte>& codes, std::int64_t rows, std::int64_t cols, std::byte* to,
+          std::int64_t stride) {
+  transpose_bytes(reinterpret_cast<const std::uint8_t*>(codes.data()), rows, cols, cols,
+                  reinterpret_cast<std::uint8_t*>(to), stride);
+}
+
+Quantized turned(const Quantized& quantized) {
+  Quantized result{quantized.format, quantized.cols, quantized.rows, {quantized.tile.k, quantized.tile.rows}, {}, {}};
+  result.codes.resize(quantized.codes.size());
+  turn(quantized.codes, quantized.rows, quantized.cols, result.codes.data(), quantized.rows);
+  const ScaleShape shape = scale_shape(quantized.matrix(), quantized.tile);
+  for (std::int64_t j = 0; j < shape.columns; ++j)
+    for (std::int64_t i = 0; i < shape.rows; ++i)
+      result.scales.push_back(quantized.scales[static_cast<std::size_t>(i * shape.columns + j)]);
   return result;
 }
 
@@ -210,42 +210,56 @@ ScaleTile find_scale_tile(std::string_view name, std::int64_t rows, std::int64_t
 Quantized quantize(const FloatMatrix& matrix, const QuantizeRule& rule, const std::string& what) {
   require_quantizable(rule.format, rule.tile);
   core::check(matrix.values.size() == static_cast<std::size_t>(matrix.rows * matrix.cols), "a matrix of its shape");
-  Quantizer quantizer(matrix, rule.format, rule.tile);
-  std::vector<float> factors;
-  std::vector<float> scales;
-  for (const std::uint32_t magnitude : quantizer.magnitudes()) {
-    if (magnitude >= kInfinityBits) fail_not_finite(matrix, what);
-    const TileScale scale = scale_of(std::bit_cast<float>(magnitude), rule);
-    factors.push_back(scale.factor);
-    scales.push_back(scale.scale);
-  }
-  quantizer.result().scales = std::move(scales);
-  return std::move(quantizer).codes(factors, rule.method);
+  Quantized result = empty_result(matrix, rule.format, rule.tile);
+  const bool low = rule.tile.rows <= 2 * kChunkRows;
+  const bool finite = low ? quantize_low_tiles(matrix, rule, result) : quantize_high_tiles(matrix, rule, result);
+  if (!finite) fail_not_finite(matrix, what);
+  return result;
 }
 
 Quantized quantize_transposed(const FloatMatrix& matrix, const QuantizeRule& rule, const std::string& what) {
   QuantizeRule along = rule;
   along.tile = {rule.tile.k, rule.tile.rows};
-  Quantized quantized = quantize(matrix, along, what);
-  const ScaleShape scales = scale_shape(quantized.matrix(), along.tile);
-  quantized.codes = transposed<std::byte>(quantized.codes, matrix.rows, matrix.cols);
-  quantized.scales = transposed<float>(quantized.scales, scales.rows, scales.columns);
-  quantized.tile = rule.tile;
-  std::swap(quantized.rows, quantized.cols);
-  return quantized;
+  if (along.tile.rows > kTurnedRows) return turned(quantize(matrix, along, what));
+  require_quantizable(rule.format, rule.tile);
+  Quantized result = empty_result({matrix.values, matrix.cols, matrix.rows}, rule.format, rule.tile);
+  const std::int64_t scale_columns = scale_shape(result.matrix(), rule.tile).columns;
+  const std::int64_t group = kTurnedRows / along.tile.rows * along.tile.rows;
+  std::atomic<bool> finite{true};
+  // A group of rows is quantised into a buffer and turned from there while it is at hand.
+  core::parallel_for(matrix.rows, group, [&](std::int64_t begin, std::int64_t end) {
+    const auto first = static_cast<std::size_t>(begin * matrix.cols);
+    const auto count = static_cast<std::size_t>((end - begin) * matrix.cols);
+    const FloatMatrix rows{matrix.values.subspan(first, count), end - begin, matrix.cols};
+    Quantized part = empty_result(rows, rule.format, along.tile);
+    if (!quantize_low_tiles(rows, along, part)) finite = false;
+    turn(part.codes, rows.rows, rows.cols, result.codes.data() + begin, matrix.rows);
+    const ScaleShape shape = scale_shape(part.matrix(), along.tile);
+    for (std::int64_t i = 0; i < shape.rows; ++i)
+      for (std::int64_t j = 0; j < shape.columns; ++j)
+        result.scales[static_cast<std::size_t>(j * scale_columns + begin / along.tile.rows + i)] =
+            part.scales[static_cast<std::size_t>(i * shape.columns + j)];
+  });
+  if (!finite) fail_not_finite(matrix, what);
+  return result;
 }
 
 Quantized quantize_with(const FloatMatrix& matrix, Format format, ScaleTile tile, std::vector<float> scales,
                         const std::string& what) {
   require_quantizable(format, tile);
-  Quantizer quantizer(matrix, format, tile);
-  const std::vector<std::uint32_t> magnitudes = quantizer.magnitudes();
-  core::check(scales.size() == magnitudes.size(), "a scale for each tile");
-  require_usable_scales(scales, std::max<std::int64_t>(ceil_div(matrix.cols, tile.k), 1), what);
-  if (std::ranges::any_of(magnitudes, [](std::uint32_t magnitude) { return magnitude >= kInfinityBits; }))
+  Quantized result = empty_result(matrix, format, tile);
+  core::check(scales.size() == result.scales.size(), "a scale for each tile");
+  const std::int64_t tile_cols = ceil_div(matrix.cols, tile.k);
+  require_usable_scales(scales, std::max<std::int64_t>(tile_cols, 1), what);
+  if (!std::ranges::all_of(matrix.values, [](float value) { return std::isfinite(value); }))
     fail_not_finite(matrix, what);
-  quantizer.result().scales = scales;
-  return std::move(quantizer).codes(scales, QuantizeMethod::kDivision);
+  result.scales = std::move(scales);
+  core::parallel_for(matrix.rows, kChunkRows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      Lines{matrix, i, i + 1, tile.k}.encode(result.scales.data() + i / tile.rows * tile_cols,
+                                             QuantizeMethod::kDivision, format, result.codes.data());
+  });
+  return result;
 }
 
 std::vector<float> dequantize(const Quantized& quantized) {

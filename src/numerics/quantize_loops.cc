@@ -1,6 +1,7 @@
 #include "numerics/quantize_loops.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #undef HWY_TARGET_INCLUDE
@@ -54,7 +55,7 @@ class Encoder {
   hn::Vec<Floats> magic_;
 };
 
-std::uint32_t largest_magnitude(const float* x, std::int64_t count) {
+HWY_INLINE std::uint32_t largest_magnitude(const float* x, std::int64_t count) {
   const Floats floats;
   const Words words;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(floats));
@@ -70,7 +71,12 @@ std::uint32_t largest_magnitude(const float* x, std::int64_t count) {
   return result;
 }
 
-void raise_magnitudes(const float* x, std::int64_t count, std::uint32_t* bits) {
+void raise_magnitudes(const float* x, std::int64_t count, std::int64_t segment, std::uint32_t* bits) {
+  if (segment > 1) {
+    for (std::int64_t i = 0; i < count; i += segment, ++bits)
+      *bits = std::max(*bits, largest_magnitude(x + i, std::min(segment, count - i)));
+    return;
+  }
   const Floats floats;
   const Words words;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(floats));
@@ -82,47 +88,90 @@ void raise_magnitudes(const float* x, std::int64_t count, std::uint32_t* bits) {
   for (; i < count; ++i) bits[i] = std::max(bits[i], std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
 }
 
-// codes[i] = encode(scaled(i)) for whole vectors of scaled values.
-template <typename Scaled, typename ScaledOne>
-HWY_INLINE void encode_all(std::int64_t count, Format format, std::uint8_t* codes, const Scaled& scaled,
-                           const ScaledOne& scaled_one) {
-  const Words words;
+// codes[i] = encode(scale(x[i], factor)), with one factor for all elements or one for each.
+template <bool kEach, typename Scale>
+HWY_INLINE void encode_run(const float* x, std::int64_t count, const float* factors, const Encoder& encoder,
+                           std::uint8_t* codes, const Scale& scale) {
+  const Floats floats;
   const hn::Rebind<std::uint8_t, Words> bytes;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(words));
-  const Encoder encoder(format);
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(floats));
+  const auto factor = [&](std::int64_t i) {
+    return kEach ? hn::LoadU(floats, factors + i) : hn::Set(floats, *factors);
+  };
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(hn::U8FromU32(encoder(scaled(i))), bytes, codes + i);
-  for (; i < count; ++i) codes[i] = static_cast<std::uint8_t>(hn::GetLane(encoder(hn::Set(Floats(), scaled_one(i)))));
+  for (; i + lanes <= count; i += lanes)
+    hn::StoreU(hn::U8FromU32(encoder(scale(hn::LoadU(floats, x + i), factor(i)))), bytes, codes + i);
+  for (; i < count; ++i) {
+    const auto one = scale(hn::Set(floats, x[i]), hn::Set(floats, kEach ? factors[i] : *factors));
+    codes[i] = static_cast<std::uint8_t>(hn::GetLane(encoder(one)));
+  }
 }
 
-void encode_divided_by_one(const float* x, std::int64_t count, float divisor, Format format, std::uint8_t* codes) {
-  const auto divisors = hn::Set(Floats(), divisor);
-  encode_all(
-      count, format, codes, [&](std::int64_t i) { return hn::Div(hn::LoadU(Floats(), x + i), divisors); },
-      [&](std::int64_t i) { return x[i] / divisor; });
+template <typename Scale>
+HWY_INLINE void encode_segments(const float* x, std::int64_t count, std::int64_t segment, const float* factors,
+                                Format format, std::uint8_t* codes, const Scale& scale) {
+  const Encoder encoder(format);
+  if (segment == 1) return encode_run<true>(x, count, factors, encoder, codes, scale);
+  for (std::int64_t i = 0; i < count; i += segment, ++factors)
+    encode_run<false>(x + i, std::min(segment, count - i), factors, encoder, codes + i, scale);
 }
 
-void encode_multiplied_by_one(const float* x, std::int64_t count, float factor, Format format, std::uint8_t* codes) {
-  const auto factors = hn::Set(Floats(), factor);
-  encode_all(
-      count, format, codes, [&](std::int64_t i) { return hn::Mul(hn::LoadU(Floats(), x + i), factors); },
-      [&](std::int64_t i) { return x[i] * factor; });
+void encode_divided(const float* x, std::int64_t count, std::int64_t segment, const float* divisors, Format format,
+                    std::uint8_t* codes) {
+  encode_segments(x, count, segment, divisors, format, codes,
+                  [](auto value, auto divisor) { return hn::Div(value, divisor); });
 }
 
-void encode_divided_by_each(const float* x, std::int64_t count, const float* divisors, Format format,
-                            std::uint8_t* codes) {
-  encode_all(
-      count, format, codes,
-      [&](std::int64_t i) { return hn::Div(hn::LoadU(Floats(), x + i), hn::LoadU(Floats(), divisors + i)); },
-      [&](std::int64_t i) { return x[i] / divisors[i]; });
+void encode_multiplied(const float* x, std::int64_t count, std::int64_t segment, const float* factors, Format format,
+                       std::uint8_t* codes) {
+  encode_segments(x, count, segment, factors, format, codes,
+                  [](auto value, auto factor) { return hn::Mul(value, factor); });
 }
 
-void encode_multiplied_by_each(const float* x, std::int64_t count, const float* factors, Format format,
-                               std::uint8_t* codes) {
-  encode_all(
-      count, format, codes,
-      [&](std::int64_t i) { return hn::Mul(hn::LoadU(Floats(), x + i), hn::LoadU(Floats(), factors + i)); },
-      [&](std::int64_t i) { return x[i] * factors[i]; });
+#if HWY_TARGET != HWY_SCALAR
+// 16 x 16: four perfect shuffles of the 16 lines turn them.
+HWY_INLINE void transpose_block(const std::uint8_t* from, std::int64_t from_stride, std::uint8_t* to,
+                                std::int64_t to_stride) {
+  constexpr hn::FixedTag<std::uint8_t, 16> bytes;
+  hn::Vec<decltype(bytes)> lines[16];
+  hn::Vec<decltype(bytes)> shuffled[16];
+  for (std::int64_t i = 0; i < 16; ++i) lines[i] = hn::LoadU(bytes, from + i * from_stride);
+#pragma GCC unroll 4
+  for (int stage = 0; stage < 4; ++stage) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      shuffled[2 * i] = hn::InterleaveLower(bytes, lines[i], lines[i + 8]);
+      shuffled[2 * i + 1] = hn::InterleaveUpper(bytes, lines[i], lines[i + 8]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) lines[i] = shuffled[i];
+  }
+  for (std::int64_t i = 0; i < 16; ++i) hn::StoreU(lines[i], bytes, to + i * to_stride);
+}
+#endif
+
+void transpose_bytes(const std::uint8_t* from, std::int64_t rows, std::int64_t cols, std::int64_t from_stride,
+                     std::uint8_t* to, std::int64_t to_stride) {
+  std::int64_t j = 0;
+#if HWY_TARGET != HWY_SCALAR
+  // Lines of the result go out whole, by way of a buffer: `to_stride` may map all of them to one set of the cache.
+  constexpr std::int64_t kCols = 16;
+  constexpr std::int64_t kRows = 64;
+  HWY_ALIGN std::array<std::uint8_t, kCols * kRows> lines;
+  const std::int64_t whole_rows = rows / kRows * kRows;
+  for (; j + kCols <= cols; j += kCols) {
+    for (std::int64_t i = 0; i < whole_rows; i += kRows) {
+      for (std::int64_t part = 0; part < kRows; part += 16)
+        transpose_block(from + (i + part) * from_stride + j, from_stride, lines.data() + part, kRows);
+      for (std::int64_t q = 0; q < kCols; ++q)
+        std::copy_n(lines.data() + q * kRows, kRows, to + (j + q) * to_stride + i);
+    }
+    for (std::int64_t q = j; q < j + kCols; ++q)
+      for (std::int64_t i = whole_rows; i < rows; ++i) to[q * to_stride + i] = from[i * from_stride + q];
+  }
+#endif
+  for (; j < cols; ++j)
+    for (std::int64_t i = 0; i < rows; ++i) to[j * to_stride + i] = from[i * from_stride + j];
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE
@@ -131,35 +180,28 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lastbit::numerics {
 
-HWY_EXPORT(largest_magnitude);
 HWY_EXPORT(raise_magnitudes);
-HWY_EXPORT(encode_divided_by_one);
-HWY_EXPORT(encode_multiplied_by_one);
-HWY_EXPORT(encode_divided_by_each);
-HWY_EXPORT(encode_multiplied_by_each);
+HWY_EXPORT(encode_divided);
+HWY_EXPORT(encode_multiplied);
+HWY_EXPORT(transpose_bytes);
 
-std::uint32_t largest_magnitude(const float* x, std::int64_t count) {
-  return HWY_DYNAMIC_DISPATCH(largest_magnitude)(x, count);
+void raise_magnitudes(const float* x, std::int64_t count, std::int64_t segment, std::uint32_t* bits) {
+  HWY_DYNAMIC_DISPATCH(raise_magnitudes)(x, count, segment, bits);
 }
 
-void raise_magnitudes(const float* x, std::int64_t count, std::uint32_t* bits) {
-  HWY_DYNAMIC_DISPATCH(raise_magnitudes)(x, count, bits);
+void encode_divided(const float* x, std::int64_t count, std::int64_t segment, const float* divisors, Format format,
+                    std::uint8_t* codes) {
+  HWY_DYNAMIC_DISPATCH(encode_divided)(x, count, segment, divisors, format, codes);
 }
 
-void encode_divided(const float* x, std::int64_t count, float divisor, Format format, std::uint8_t* codes) {
-  HWY_DYNAMIC_DISPATCH(encode_divided_by_one)(x, count, divisor, format, codes);
+void encode_multiplied(const float* x, std::int64_t count, std::int64_t segment, const float* factors, Format format,
+                       std::uint8_t* codes) {
+  HWY_DYNAMIC_DISPATCH(encode_multiplied)(x, count, segment, factors, format, codes);
 }
 
-void encode_multiplied(const float* x, std::int64_t count, float factor, Format format, std::uint8_t* codes) {
-  HWY_DYNAMIC_DISPATCH(encode_multiplied_by_one)(x, count, factor, format, codes);
-}
-
-void encode_divided(const float* x, std::int64_t count, const float* divisors, Format format, std::uint8_t* codes) {
-  HWY_DYNAMIC_DISPATCH(encode_divided_by_each)(x, count, divisors, format, codes);
-}
-
-void encode_multiplied(const float* x, std::int64_t count, const float* factors, Format format, std::uint8_t* codes) {
-  HWY_DYNAMIC_DISPATCH(encode_multiplied_by_each)(x, count, factors, format, codes);
+void transpose_bytes(const std::uint8_t* from, std::int64_t rows, std::int64_t cols, std::int64_t from_stride,
+                     std::uint8_t* to, std::int64_t to_stride) {
+  HWY_DYNAMIC_DISPATCH(transpose_bytes)(from, rows, cols, from_stride, to, to_stride);
 }
 
 }  // namespace lastbit::numerics

@@ -7,18 +7,21 @@
 
 namespace lastbit::numerics {
 
-// The largest of the bit patterns of |x[i]|: above kInfinityBits - 1 one of them is not finite.
 inline constexpr std::uint32_t kInfinityBits = 0x7f800000u;
-[[nodiscard]] std::uint32_t largest_magnitude(const float* x, std::int64_t count);
-// bits[i] = max(bits[i], the bit pattern of |x[i]|).
-void raise_magnitudes(const float* x, std::int64_t count, std::uint32_t* bits);
 
-// codes[i] = encode(RN(x[i] / divisor), format), or of RN(x[i] * factor): E4M3 or E5M2, nearest even, saturating; x
-// finite.
-void encode_divided(const float* x, std::int64_t count, float divisor, Format format, std::uint8_t* codes);
-void encode_multiplied(const float* x, std::int64_t count, float factor, Format format, std::uint8_t* codes);
-// The same with a divisor or factor for each element.
-void encode_divided(const float* x, std::int64_t count, const float* divisors, Format format, std::uint8_t* codes);
-void encode_multiplied(const float* x, std::int64_t count, const float* factors, Format format, std::uint8_t* codes);
+// bits[j] = max(bits[j], the bit pattern of |x[i]|) for all i of segment j; segments are `segment` elements long, the
+// last may be shorter. Above kInfinityBits - 1 a segment has an element that is not finite.
+void raise_magnitudes(const float* x, std::int64_t count, std::int64_t segment, std::uint32_t* bits);
+
+// codes[i] = encode(RN(x[i] / divisors[j]), format), or of RN(x[i] * factors[j]), j the segment of i: E4M3 or E5M2,
+// nearest even, saturating. No quotient or product is a NaN.
+void encode_divided(const float* x, std::int64_t count, std::int64_t segment, const float* divisors, Format format,
+                    std::uint8_t* codes);
+void encode_multiplied(const float* x, std::int64_t count, std::int64_t segment, const float* factors, Format format,
+                       std::uint8_t* codes);
+
+// to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < cols.
+void transpose_bytes(const std::uint8_t* from, std::int64_t rows, std::int64_t cols, std::int64_t from_stride,
+                     std::uint8_t* to, std::int64_t to_stride);
 
 }  // namespace lastbit::numerics

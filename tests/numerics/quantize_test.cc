@@ -82,7 +82,8 @@ TEST(QuantizeLoops, EncodeAsTheScalarConversion) {
   for (const std::string& target : vector_targets()) {
     use_vector_target(target);
     for (const Format format : {Format::kE4M3, Format::kE5M2}) {
-      encode_multiplied(values.data(), std::ssize(values), 1.0F, format, codes.data());
+      const float one = 1;
+      encode_multiplied(values.data(), std::ssize(values), std::ssize(values), &one, format, codes.data());
       for (std::size_t i = 0; i < values.size(); ++i)
         ASSERT_EQ(codes[i], encode(values[i], format, kSaturating)) << target << " " << values[i];
     }
@@ -153,7 +154,7 @@ TEST(Quantize, TransposedIsTheTransposedMatrix) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < cols; ++j)
       turned[static_cast<std::size_t>(j * rows + i)] = values[static_cast<std::size_t>(i * cols + j)];
-  for (const ScaleTile tile : {ScaleTile{1, 128}, {128, 128}, {1, 32}}) {
+  for (const ScaleTile tile : {ScaleTile{1, 128}, {128, 128}, {1, 32}, {5, 60}, {1, rows}, {cols, rows}}) {
     QuantizeRule rule;
     rule.tile = tile;
     const Quantized expected = quantize({turned, cols, rows}, rule, "x");
@@ -207,6 +208,7 @@ TEST(Quantize, RefusesWhatHasNoCode) {
   } catch (const core::Error& error) {
     EXPECT_STREQ(error.what(), "w.npy: the value at [2, 57] is nan, expected finite numbers");
   }
+  EXPECT_THROW((void)quantize_transposed({values, 3, 100}, {}, "x"), core::Error);
   QuantizeRule rule;
   rule.format = Format::kBF16;
   EXPECT_THROW((void)quantize({values, 3, 100}, rule, "x"), core::Error);
