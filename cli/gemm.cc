@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "check/unit_file.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
@@ -44,7 +45,7 @@ LoadedScales load_scales(const std::string& path, numerics::ScaleShape shape) {
 
 numerics::MmaRule rule_of(const GemmOptions& options) {
   const numerics::GemmPolicy& policy = numerics::find_gemm_policy(options.numerics);
-  const numerics::Unit& unit = numerics::find_unit(options.unit.empty() ? policy.unit : options.unit);
+  const numerics::Unit unit = check::find_unit(options.unit.empty() ? policy.unit : options.unit);
   const auto type = [&](const std::string& name) {
     return name.empty() ? policy.operand : numerics::find_operand_type(unit, name);
   };

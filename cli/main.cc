@@ -23,6 +23,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_init(app, action);
   add_inspect(app, action);
   add_sim(app, action);
+  add_units(app, action);
   add_study(app, action);
   add_presets(app, action);
   add_doctor(app, action);

@@ -78,6 +78,9 @@ void gemm_batch(const MmaRule& rule, std::span<const GemmOperands> operands, Pro
 // gemm() by the plain path alone: one scalar step after the other.
 void gemm_plain(const MmaRule& rule, const GemmOperands& operands, Promotion promotion, std::span<float> d);
 
+// Whether gemm() has a vectorised path for this rule.
+[[nodiscard]] bool vectorised(const MmaRule& rule);
+
 // Bad input unless every scale is positive and finite; `what` (a file's name) and the coordinates are in the message.
 void require_usable_scales(std::span<const float> scales, std::int64_t columns, const std::string& what);
 

@@ -47,8 +47,6 @@ struct LinesLeft {
   std::vector<std::int64_t> cols;
 };
 
-// Whether the vector path has this rule.
-[[nodiscard]] bool vectorised(const MmaRule& rule);
 [[nodiscard]] LinesLeft gemm_tile_vector(const GemmProblem& problem, const OutputTile& tile);
 
 }  // namespace lastbit::numerics

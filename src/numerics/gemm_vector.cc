@@ -927,6 +927,7 @@ bool vectorised(const MmaRule& rule) {
   const FormatDescriptor& b = describe(rule.b);
   if (rule.accumulation != Accumulation::kTruncated || rule.d != Format::kF32) return false;
   if (rule.zero_exponent || rule.least_alignment || rule.output_rounding != Rounding::kTowardZero) return false;
+  if (a.specials == Specials::kFnuz || b.specials == Specials::kFnuz) return false;  // whose NaN looks like a zero
   if (a.storage_bytes != b.storage_bytes || a.fraction_bits > 10 || b.fraction_bits > 10) return false;
   if (rule.step_k % 4 != 0 || rule.step_k > 32 || 32 % rule.step_k != 0) return false;
   if (fits_float(rule)) return true;

@@ -144,6 +144,8 @@ MmaRule rule_of(const Unit& unit, Format a, Format b, Format d) {
   rule.step_k = row.step_k;
   rule.output_grid = row.output_grid;
   rule.output_rounding = row.output_rounding;
+  rule.zero_exponent = row.zero_exponent;
+  rule.least_alignment = row.least_alignment;
   if (d == Format::kF16) rule.nan_code = 0x7fffu;
   return rule;
 }
@@ -168,6 +170,49 @@ std::string_view to_string(Evidence evidence) {
       break;
   }
   return "unverified";
+}
+
+std::string_view to_string(Accumulation accumulation) {
+  switch (accumulation) {
+    case Accumulation::kTruncated:
+      return "truncated";
+    case Accumulation::kCdna3:
+      return "cdna3";
+    case Accumulation::kCdna3Split:
+      return "cdna3_split";
+    case Accumulation::kExact:
+      break;
+  }
+  return "exact";
+}
+
+std::span<const UnitVariant> unit_variants() {
+  static constexpr UnitVariant kVariants[] = {
+      {"zero_in_e", "a zero operand and a zero c have exponent -126 and take part in E (MMA-Sim, commit c785138)", -126,
+       std::nullopt},
+      {"clamped_e", "E is at least -133", std::nullopt, -133}};
+  return kVariants;
+}
+
+Unit with_variants(const Unit& unit, std::string_view names) {
+  Unit result = unit;
+  result.name = fmt::format("{}+{}", unit.name, names);
+  std::vector<std::string> known;
+  for (const UnitVariant& variant : unit_variants()) known.emplace_back(variant.name);
+  while (!names.empty()) {
+    const std::size_t plus = std::min(names.find('+'), names.size());
+    const UnitVariant& variant = unit_variants()[require_name("variant", names.substr(0, plus), known)];
+    names.remove_prefix(std::min(plus + 1, names.size()));
+    bool applied = false;
+    for (UnitRow& row : result.rows) {
+      if (row.accumulation != Accumulation::kTruncated) continue;
+      if (variant.zero_exponent) row.zero_exponent = variant.zero_exponent;
+      if (variant.least_alignment) row.least_alignment = variant.least_alignment;
+      applied = true;
+    }
+    if (!applied) core::fail_input("unit {} does not truncate: it has no variant {}", unit.name, variant.name);
+  }
+  return result;
 }
 
 }  // namespace lastbit::numerics

@@ -1,6 +1,7 @@
 // The tensor cores of the field as one table of parameter sets.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,12 +29,15 @@ struct UnitRow {
   Format output_grid;
   Rounding output_rounding;
   Evidence evidence;
+  std::optional<int> zero_exponent = std::nullopt;    // as in MmaRule
+  std::optional<int> least_alignment = std::nullopt;  // as in MmaRule
 };
 
 struct Unit {
   std::string name;      // "hopper_wgmma"
   std::string hardware;  // "H100, H200, H800: wgmma"
   std::vector<UnitRow> rows;
+  std::string provenance = {};  // of a unit that a user defines: what its file says
 };
 
 [[nodiscard]] std::span<const Unit> units();
@@ -60,5 +64,19 @@ struct GemmPolicy {
 [[nodiscard]] const GemmPolicy& find_gemm_policy(std::string_view name);
 
 [[nodiscard]] std::string_view to_string(Evidence evidence);
+[[nodiscard]] std::string_view to_string(Accumulation accumulation);  // truncated, cdna3, cdna3_split, exact
+
+// A reading of a question that sources leave open (mma.h), by name: what it changes in a rule of kTruncated.
+struct UnitVariant {
+  std::string_view name;
+  std::string_view meaning;
+  std::optional<int> zero_exponent;
+  std::optional<int> least_alignment;
+};
+[[nodiscard]] std::span<const UnitVariant> unit_variants();
+
+// The unit with the variants applied to its rows of kTruncated; `names` separated by '+', as in zero_in_e+clamped_e.
+// Its name is "unit+variants" then. Errors: an unknown name is bad input, and so is a unit without such a row.
+[[nodiscard]] Unit with_variants(const Unit& unit, std::string_view names);
 
 }  // namespace lastbit::numerics
