@@ -96,7 +96,10 @@ int run_accumulation(const StudyOptions& options) {
     for (int seed = 0; seed < options.seeds; ++seed)
       row.of_seed.push_back(check::study_accumulation(
           rule, row.inputs, options.shape, options.seed + static_cast<std::uint64_t>(seed), options.intervals));
-  (options.json ? print_json : print_text)(options, rule, rows);
+  if (options.json)
+    print_json(options, rule, rows);
+  else
+    print_text(options, rule, rows);
   return core::kExitOk;
 }
 

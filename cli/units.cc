@@ -94,7 +94,10 @@ void print_json(const std::vector<Unit>& units) {
 int run_units(const UnitsOptions& options) {
   std::vector<Unit> units(numerics::units().begin(), numerics::units().end());
   if (!options.unit.empty()) units = {check::find_unit(options.unit)};
-  (options.json ? print_json : print_text)(units);
+  if (options.json)
+    print_json(units);
+  else
+    print_text(units);
   return core::kExitOk;
 }
 
