@@ -5,7 +5,6 @@
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
-#include "io/npy.h"
 #include "numerics/parse.h"
 #include "tensor/codes.h"
 
@@ -28,13 +27,13 @@ int run_cast(const CastOptions& options) {
     core::fail_input("cast wants either --to FORMAT (from float32) or --from FORMAT (to float32)");
   const tensor::Tensor in = io::load_array(options.in).contiguous();
   if (!options.from.empty()) {
-    io::save_npy(options.out, tensor::decode_codes(in, numerics::require_format(options.from), options.in));
+    io::save_array(options.out, tensor::decode_codes(in, numerics::require_format(options.from), options.in));
     return core::kExitOk;
   }
   const numerics::Format format = numerics::require_format(options.to);
   const numerics::EncodeOptions encoding =
       numerics::require_encode_options(format, options.convention, options.overflow, options.rounding);
-  io::save_npy(options.out, tensor::encode_codes(in, format, encoding, options.seed, options.in));
+  io::save_array(options.out, tensor::encode_codes(in, format, encoding, options.seed, options.in));
   return core::kExitOk;
 }
 
@@ -43,7 +42,8 @@ int run_cast(const CastOptions& options) {
 void add_cast(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("cast", "Convert float32 to codes of a format, or codes back to float32");
   const auto options = std::make_shared<CastOptions>();
-  command->add_option("IN", options->in, "Array: FILE.npy or FILE.npz:KEY, any shape")->required();
+  command->add_option("IN", options->in, "Array: FILE.npy or FILE:KEY (.npz, .safetensors, .h5), any shape")
+      ->required();
   command->add_option(
       "--to", options->to,
       "Format of the codes written: e4m3, e5m2, e4m3fnuz, e5m2fnuz, e8m0, e2m1 (uint8), e5m6, f16, bf16 "
@@ -59,7 +59,7 @@ void add_cast(CLI::App& app, Action& action) {
                       "nearest (even), up (toward +inf), zero or stochastic; default: nearest, but up for e8m0 under "
                       "cuda");
   command->add_option("--seed", options->seed, "Seed of stochastic rounding")->capture_default_str();
-  command->add_option("--out", options->out, "Where the result goes, an .npy file")->required();
+  command->add_option("--out", options->out, "Where the result goes")->required();
   command->callback([options, &action] { action = [options] { return run_cast(*options); }; });
 }
 

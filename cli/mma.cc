@@ -6,7 +6,6 @@
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
-#include "io/npy.h"
 #include "numerics/units.h"
 #include "tensor/codes.h"
 
@@ -43,7 +42,7 @@ int run_mma(const MmaOptions& options) {
 
   std::vector<std::uint32_t> d(static_cast<std::size_t>(a.dim(0)));
   numerics::mma(rule, a_codes, b_codes, c, d);
-  io::save_npy(options.out, tensor::tensor_of_codes(d, d_type, {a.dim(0)}));
+  io::save_array(options.out, tensor::tensor_of_codes(d, d_type, {a.dim(0)}));
   return core::kExitOk;
 }
 
@@ -57,10 +56,13 @@ void add_mma(CLI::App& app, Action& action) {
       ->required();
   command->add_option("--b-type", options->b_type, "Format of B's codes")->required();
   command->add_option("--d-type", options->d_type, "Format of C's and D's codes: f32 or f16")->capture_default_str();
-  command->add_option("--a", options->a, "Codes [n, K], uint8, uint16 or uint32: FILE.npy or FILE.npz:KEY")->required();
+  command
+      ->add_option("--a", options->a,
+                   "Codes [n, K], uint8, uint16 or uint32: FILE.npy or FILE:KEY (.npz, .safetensors, .h5)")
+      ->required();
   command->add_option("--b", options->b, "Codes [n, K]")->required();
   command->add_option("--c", options->c, "Codes [n] of the d type (default: zeros)");
-  command->add_option("--out", options->out, "Where D's codes [n] go, an .npy file")->required();
+  command->add_option("--out", options->out, "Where D's codes [n] go")->required();
   command->callback([options, &action] { action = [options] { return run_mma(*options); }; });
 }
 

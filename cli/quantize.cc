@@ -10,7 +10,6 @@
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
-#include "io/npy.h"
 #include "numerics/parse.h"
 #include "tensor/codes.h"
 
@@ -67,11 +66,11 @@ int run_quantize(const QuantizeOptions& options) {
   const numerics::Quantized quantized = options.transpose ? numerics::quantize_transposed(matrix, rule, options.in)
                                                           : numerics::quantize(matrix, rule, options.in);
   const numerics::ScaleShape shape = numerics::scale_shape(quantized.matrix(), quantized.tile);
-  io::save_npy(options.out,
-               tensor::tensor_of_codes(words(quantized.codes), rule.format, {quantized.rows, quantized.cols}));
+  io::save_array(options.out,
+                 tensor::tensor_of_codes(words(quantized.codes), rule.format, {quantized.rows, quantized.cols}));
   tensor::Tensor scales = tensor::Tensor::empty(tensor::DType::kF32, {shape.rows, shape.columns});
   std::ranges::copy(quantized.scales, scales.mutable_values<float>().begin());
-  io::save_npy(options.scales, scales);
+  io::save_array(options.scales, scales);
 
   // The error in the orientation of the input.
   std::vector<float> back = numerics::dequantize(quantized);
@@ -103,7 +102,7 @@ int run_dequantize(const DequantizeOptions& options) {
       format, codes.rows, codes.cols, tile, {codes.bytes.begin(), codes.bytes.end()}, {scales.begin(), scales.end()}};
   tensor::Tensor out = tensor::Tensor::empty(tensor::DType::kF32, {codes.rows, codes.cols});
   std::ranges::copy(numerics::dequantize(quantized), out.mutable_values<float>().begin());
-  io::save_npy(options.out, out);
+  io::save_array(options.out, out);
   return core::kExitOk;
 }
 
@@ -115,7 +114,7 @@ constexpr const char* kTileHelp =
 void add_quantize(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("quantize", "Quantise a float32 matrix to 8-bit codes with a scale a tile");
   const auto options = std::make_shared<QuantizeOptions>();
-  command->add_option("IN", options->in, "Matrix: FILE.npy or FILE.npz:KEY, float32")->required();
+  command->add_option("IN", options->in, "Matrix: FILE.npy or FILE:KEY (.npz, .safetensors, .h5), float32")->required();
   command->add_option("--to", options->format, "e4m3 or e5m2")->capture_default_str();
   command->add_option("--tile", options->tile, kTileHelp)->capture_default_str();
   command->add_option("--scale", options->scale, "fp32, or ue8m0: up to a power of two")->capture_default_str();
@@ -130,9 +129,8 @@ void add_quantize(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_flag("--transpose", options->transpose,
                     "Quantise the transposed matrix: codes [cols, rows], --tile of those");
-  command->add_option("--out", options->out, "Where the codes go, an .npy file")->required();
-  command
-      ->add_option("--scales", options->scales, "Where the scales go, an .npy file: float32 [tile rows, tile columns]")
+  command->add_option("--out", options->out, "Where the codes go")->required();
+  command->add_option("--scales", options->scales, "Where the scales go: float32 [tile rows, tile columns]")
       ->required();
   command->callback([options, &action] { action = [options] { return run_quantize(*options); }; });
 }
@@ -140,11 +138,12 @@ void add_quantize(CLI::App& app, Action& action) {
 void add_dequantize(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("dequantize", "8-bit codes and their scales back to float32");
   const auto options = std::make_shared<DequantizeOptions>();
-  command->add_option("IN", options->in, "Codes [rows, cols]: FILE.npy or FILE.npz:KEY")->required();
+  command->add_option("IN", options->in, "Codes [rows, cols]: FILE.npy or FILE:KEY (.npz, .safetensors, .h5)")
+      ->required();
   command->add_option("--scales", options->scales, "Scales, one a tile")->required();
   command->add_option("--from", options->format, "Format of the codes")->capture_default_str();
   command->add_option("--tile", options->tile, kTileHelp)->capture_default_str();
-  command->add_option("--out", options->out, "Where the values go, an .npy file")->required();
+  command->add_option("--out", options->out, "Where the values go")->required();
   command->callback([options, &action] { action = [options] { return run_dequantize(*options); }; });
 }
 

@@ -93,4 +93,10 @@ void save_arrays(const std::string& path, const NamedTensors& tensors) {
   save_npy(path, tensors.begin()->second);
 }
 
+void save_array(const std::string& path, const Tensor& tensor) {
+  const auto [file, key] = split_array_path(path);
+  if (is_container(file) && key.empty()) core::fail_input("{}: expected a name for the array: {}:KEY", path, path);
+  save_arrays(file, {{key, tensor}});
+}
+
 }  // namespace lastbit::io

@@ -27,4 +27,8 @@ struct ArrayPath {
 // Writes a container in the format of its extension; ".npy" takes exactly one array, whatever its name.
 void save_arrays(const std::string& path, const tensor::NamedTensors& tensors);
 
+// One array, named as for load_array(): a container is written with that array alone. Errors: bad input for an unknown
+// extension and for a container without a key.
+void save_array(const std::string& path, const tensor::Tensor& tensor);
+
 }  // namespace lastbit::io

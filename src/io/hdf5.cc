@@ -203,6 +203,25 @@ class Hdf5Reader {
     return tensor.view_as(named_dtype(dataset.get(), *stored, where));
   }
 
+  [[nodiscard]] Attributes attributes(const std::string& object) const {
+    const std::string where = path_ + ":" + object;
+    const Handle holder(H5Oopen(file_.get(), object.empty() ? "/" : object.c_str(), H5P_DEFAULT), H5Oclose);
+    if (!holder.valid()) core::fail_input("{}: no such group or dataset", where);
+    std::vector<std::string> names;
+    hsize_t index = 0;
+    const auto keep_name = [](hid_t, const char* name, const H5A_info_t*, void* into) -> herr_t {
+      static_cast<std::vector<std::string>*>(into)->emplace_back(name);
+      return 0;
+    };
+    if (H5Aiterate2(holder.get(), H5_INDEX_NAME, H5_ITER_INC, &index, keep_name, &names) < 0)
+      core::fail_input("{}: damaged HDF5 file: {}", where, last_error());
+    Attributes result;
+    for (const std::string& name : names)
+      if (std::optional<Attribute> value = attribute(holder.get(), name, where))
+        result.emplace(name, *std::move(value));
+    return result;
+  }
+
  private:
   static Handle open(const std::string& path) {
     (void)FileBytes::open(path);  // missing files, folders and permissions, with our messages
@@ -213,6 +232,43 @@ class Hdf5Reader {
 
   static void require(const Handle& handle, const std::string& where) {
     if (!handle.valid()) core::fail_input("{}: damaged HDF5 file: {}", where, last_error());
+  }
+
+  // Scalars of the types that Hdf5Writer writes; nothing for others.
+  [[nodiscard]] static std::optional<Attribute> attribute(hid_t object, const std::string& name,
+                                                          const std::string& where) {
+    const Handle holder(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
+    require(holder, where);
+    const Handle type(H5Aget_type(holder.get()), H5Tclose);
+    const Handle space(H5Aget_space(holder.get()), H5Sclose);
+    require(type, where);
+    require(space, where);
+    if (H5Sget_simple_extent_type(space.get()) != H5S_SCALAR) return std::nullopt;
+    const auto read = [&](hid_t memory_type, void* into) {
+      if (H5Aread(holder.get(), memory_type, into) < 0)
+        core::fail_input("{}: cannot read attribute '{}': {}", where, name, last_error());
+    };
+    switch (H5Tget_class(type.get())) {
+      case H5T_INTEGER: {
+        std::int64_t value = 0;
+        read(H5T_NATIVE_INT64, &value);
+        return value;
+      }
+      case H5T_FLOAT: {
+        double value = 0;
+        read(H5T_NATIVE_DOUBLE, &value);
+        return value;
+      }
+      case H5T_STRING: {
+        if (H5Tis_variable_str(type.get()) > 0) return std::nullopt;
+        std::string text(H5Tget_size(type.get()), '\0');
+        read(type.get(), text.data());
+        text.resize(std::min(text.find('\0'), text.size()));
+        return text;
+      }
+      default:
+        return std::nullopt;
+    }
   }
 
   static herr_t keep_link(hid_t, const char* name, const H5L_info_t* info, void* names) {
@@ -321,7 +377,21 @@ class Hdf5Writer {
     const Tensor dense = tensor.contiguous();
     if (dense.size() > 0)
       require(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, dense.bytes().data()) >= 0, key);
-    if (is_code(tensor.dtype())) write_dtype(dataset.get(), key, std::string(tensor::name(tensor.dtype())));
+    if (is_code(tensor.dtype())) write_text(dataset.get(), kDTypeAttribute, std::string(tensor::name(tensor.dtype())));
+  }
+
+  void write_attributes(const std::string& object, const Attributes& attributes) const {
+    const Handle holder(H5Oopen(file_.get(), object.empty() ? "/" : object.c_str(), H5P_DEFAULT), H5Oclose);
+    core::check(holder.valid(), "attributes of an object that is not written");
+    for (const auto& [name, value] : attributes) {
+      if (const auto* text = std::get_if<std::string>(&value)) {
+        write_text(holder.get(), name, *text);
+      } else if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+        write_attribute(holder.get(), name, H5T_STD_I64LE, integer);
+      } else {
+        write_attribute(holder.get(), name, H5T_IEEE_F64LE, &std::get<double>(value));
+      }
+    }
   }
 
   void close() { require(file_.reset() >= 0, "the file"); }
@@ -349,14 +419,19 @@ class Hdf5Writer {
     require(made.valid(), key);
   }
 
-  void write_dtype(hid_t dataset, const std::string& key, const std::string& dtype) const {
+  void write_text(hid_t object, const std::string& name, const std::string& text) const {
     const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-    H5Tset_size(type.get(), dtype.size());
+    H5Tset_size(type.get(), std::max<std::size_t>(text.size(), 1));
     H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+    H5Tset_cset(type.get(), H5T_CSET_UTF8);
+    write_attribute(object, name, type.get(), text.c_str());
+  }
+
+  // `value` lies in memory as `type` says.
+  void write_attribute(hid_t object, const std::string& name, hid_t type, const void* value) const {
     const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-    const Handle attribute(H5Acreate2(dataset, kDTypeAttribute, type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
-                           H5Aclose);
-    require(attribute.valid() && H5Awrite(attribute.get(), type.get(), dtype.data()) >= 0, key);
+    const Handle attribute(H5Acreate2(object, name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    require(attribute.valid() && H5Awrite(attribute.get(), type, value) >= 0, "attribute " + name);
   }
 
   std::string path_;
@@ -392,11 +467,17 @@ std::vector<std::string> hdf5_names(const std::string& path) {
   return {reader.names().begin(), reader.names().end()};
 }
 
-void save_hdf5(const std::string& path, const NamedTensors& tensors) {
+Attributes load_hdf5_attributes(const std::string& path, const std::string& object) {
+  const Session session;
+  return Hdf5Reader(path).attributes(object);
+}
+
+void save_hdf5(const std::string& path, const NamedTensors& tensors, const ObjectAttributes& attributes) {
   const Session session;
   AtomicFile target(path);
   Hdf5Writer writer(path, target.temporary_path());
   for (const auto& [key, tensor] : tensors) writer.write(key, tensor);
+  for (const auto& [object, values] : attributes) writer.write_attributes(object, values);
   writer.close();
   target.commit();
 }

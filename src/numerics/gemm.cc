@@ -1,6 +1,7 @@
 #include "numerics/gemm.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -11,6 +12,8 @@
 
 namespace lastbit::numerics {
 namespace {
+
+constexpr std::array<const char*, 4> kPromotionNames = {"none", "deepgemm", "cublas", "muladd"};
 
 // A tile of outputs is a task. Their shapes change no bit, so they may look at the number of threads.
 constexpr std::int64_t kPlainTileRows = 32;
@@ -206,8 +209,11 @@ GemmOutput fp32_output(std::span<float> d) { return {Format::kF32, std::as_writa
 }  // namespace
 
 PromotionOrder find_promotion(std::string_view name) {
-  return static_cast<PromotionOrder>(require_name("promotion", name, {"none", "deepgemm", "cublas", "muladd"}));
+  return static_cast<PromotionOrder>(
+      require_name("promotion", name, {std::begin(kPromotionNames), std::end(kPromotionNames)}));
 }
+
+std::string_view to_string(PromotionOrder order) { return kPromotionNames.at(static_cast<std::size_t>(order)); }
 
 ScaleShape scale_shape(const CodeMatrix& operand, ScaleTile tile) {
   return {ceil_div(operand.rows, tile.rows), ceil_div(operand.cols, tile.k)};

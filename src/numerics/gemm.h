@@ -25,6 +25,7 @@ enum class PromotionOrder : std::uint8_t { kNone, kDeepgemm, kCublas, kMuladd };
 
 // none, deepgemm, cublas or muladd. Errors: another name is bad input, with a suggestion.
 [[nodiscard]] PromotionOrder find_promotion(std::string_view name);
+[[nodiscard]] std::string_view to_string(PromotionOrder order);
 
 struct Promotion {
   PromotionOrder order = PromotionOrder::kNone;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -81,6 +82,52 @@ TEST_F(GemmCommand, AnotherUnit) {
   expect_result({200, 200, 200, 200, 200, 200});
 }
 
+TEST_F(GemmCommand, RolesOutputsAndAccumulation) {
+  Tensor a = ones(2, 200);  // row 1 is 2s: another code
+  std::ranges::fill(a.mutable_values<std::uint8_t>().subspan(200), std::uint8_t{0x40});
+  save("a", a);
+  expect_result({200, 200, 200, 400, 400, 400});
+  args_["--role"] = "tn";
+  save("a", a.transpose(0, 1).contiguous());
+  save("b", ones(200, 3));
+  expect_result({200, 200, 200, 400, 400, 400});
+  save("c", Tensor::from<float>({2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6}));
+  args_["--add-to"] = path("c");
+  expect_result({201, 202, 203, 404, 405, 406});
+  save("c", Tensor::zeros(tensor::DType::kF32, {3, 2}));
+  expect_one_line_error(run(), 2, {"c.npy: f32 [3, 2], expected f32 [2, 3], as D"});
+  args_.erase("--add-to");
+  args_["--to"] = "bf16";
+  ASSERT_EQ(run().exit_code, 0);
+  EXPECT_EQ(io::load_npy(path("d")).values<std::uint16_t>()[5], 0x43c8);  // 400
+  expect_one_line_error(run("--to", "e4m3"), 2, {"unknown D's format 'e4m3'"});
+}
+
+TEST_F(GemmCommand, GroupedLayouts) {
+  Tensor b = ones(6, 200);  // group 1 is 2s
+  std::ranges::fill(b.mutable_values<std::uint8_t>().subspan(600), std::uint8_t{0x40});
+  save("b", b.reshape({2, 3, 200}));
+  save("groups", Tensor::from<std::int32_t>({2}, std::vector<std::int32_t>{1, -1}));
+  args_["--group-of-row"] = path("groups");
+  expect_result({400, 400, 400, 0, 0, 0});
+  save("groups", Tensor::from<std::int32_t>({2}, std::vector<std::int32_t>{1, 2}));
+  expect_one_line_error(run(), 2, {"group", "2"});
+  args_.erase("--group-of-row");
+
+  save("a", ones(4, 200).reshape({2, 2, 200}));
+  save("rows", Tensor::from<std::int64_t>({2}, std::vector<std::int64_t>{2, 1}));
+  args_["--rows-of-group"] = path("rows");
+  const CliResult result = run();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Tensor d = io::load_npy(path("d"));
+  ASSERT_EQ(d.shape(), (tensor::Shape{2, 2, 3}));
+  const std::vector<float> expected{200, 200, 200, 200, 200, 200, 400, 400, 400, 0, 0, 0};
+  EXPECT_TRUE(std::ranges::equal(d.values<float>(), expected));
+  save("rows", Tensor::from<std::int64_t>({3}, std::vector<std::int64_t>{2, 1, 1}));
+  expect_one_line_error(run(), 2, {"rows.npy: i64 [3], expected i32 or i64 [2]"});
+  expect_one_line_error(run("--group-of-row", path("groups")), 2, {"two layouts"});
+}
+
 TEST_F(GemmCommand, RefusesUnusableScales) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 0.0F, -1.0F}) {
@@ -115,7 +162,7 @@ TEST_F(GemmCommand, RefusesNamesAndArraysThatDoNotFit) {
   expect_refused(run("--numerics", "bf16-h800"), {"a.npy: dtype u8, expected u16 codes of bf16"});
   expect_refused(run("--a", path("absent")), {"absent.npy"});
   save("b", ones(3, 199));
-  expect_refused(run(), {"b.npy: shape [3, 199], expected [N, 200]"});
+  expect_refused(run(), {"b.npy: shape [3, 199] has K = 199, expected 200"});
 }
 
 }  // namespace

@@ -46,6 +46,18 @@ TEST(ArrayPath, AFileThatExistsIsNotSplit) {
   EXPECT_EQ(split_array_path(dir.file("odd.npz:name.npy")).key, "");
 }
 
+TEST(Arrays, OneArrayUnderItsName) {
+  const testing::TempDir dir;
+  const tensor::Tensor array = sample(DType::kF32, {2, 3});
+  for (const char* name : {"x.npy", "x.npz:d", "x.safetensors:d", "x.h5:group/d"}) {
+    save_array(dir.file(name), array);
+    expect_same(array, load_array(dir.file(name)), name);
+  }
+  EXPECT_NE(error_of([&] { save_array(dir.file("y.npz"), array); }).find("expected a name for the array"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { save_array(dir.file("y.bin"), array); }).find("extension '.bin'"), std::string::npos);
+}
+
 TEST(Arrays, EveryFormatByItsExtension) {
   const testing::TempDir dir;
   const NamedTensors tensors{{"a.b", sample(DType::kF32, {2, 3})}, {"c", sample(DType::kI64, {4})}};

@@ -72,6 +72,21 @@ TEST(Hdf5, SameTensorsSameBytes) {
   EXPECT_EQ(read_bytes(dir.file("a.h5")), read_bytes(dir.file("b.h5")));
 }
 
+TEST(Hdf5, AttributesComeBack) {
+  const testing::TempDir dir;
+  const NamedTensors tensors{{"gemm/a", sample(DType::kF32, {2})}, {"gemm/q", sample(DType::kE4M3, {3})}};
+  const ObjectAttributes attributes{
+      {"", {{"seed", std::int64_t{7}}, {"empty", std::string()}}},
+      {"gemm", {{"unit", std::string("hopper_wgmma")}, {"epsilon", 1e-4}, {"m", std::int64_t{-1} << 40}}},
+      {"gemm/a", {{"layout", std::string("[M, K]")}}}};
+  save_hdf5(dir.file("a.h5"), tensors, attributes);
+  expect_same(tensors, load_hdf5(dir.file("a.h5")));
+  for (const auto& [object, expected] : attributes) EXPECT_EQ(load_hdf5_attributes(dir.file("a.h5"), object), expected);
+  EXPECT_EQ(load_hdf5_attributes(dir.file("a.h5"), "gemm/q"), (Attributes{{"dtype", std::string("e4m3")}}));
+  EXPECT_NE(error_of([&] { (void)load_hdf5_attributes(dir.file("a.h5"), "gem"); }).find("no such group or dataset"),
+            std::string::npos);
+}
+
 TEST(Hdf5, DotsStayAndSlashesMakeGroups) {
   const testing::TempDir dir;
   const NamedTensors tensors{{"hidden.layer0", sample(DType::kF32, {2})}, {"taps/attn.q/x", sample(DType::kI8, {3})}};

@@ -1,25 +1,14 @@
-// Random GEMM problems of adversarial families, and the comparison of the vectorised path with the plain one.
+// GEMM problems of adversarial families, and the comparison of the vectorised path with the plain one.
 #pragma once
 
 #include <cstdint>
 
+#include "check/input_families.h"
 #include "numerics/gemm.h"
 
 namespace lastbit::numerics::testing {
 
-// Families of exponents and signs that stress the rule, each by name.
-enum class Family : std::uint8_t {
-  kAllCodes,    // every finite code alike: all exponents, many truncations
-  kGaussian,    // sums of uniform numbers
-  kOnePeak,     // one large element among small ones
-  kCancelling,  // pairs of equal products of opposite sign
-  kSparse,      // nine of ten are zeros of either sign
-  kSubnormal,   // the smallest numbers of the format
-  kConstant,    // one magnitude, random signs: every product on the grid
-  kSpecials,    // now and then an Inf or a NaN, where the format has one
-};
-inline constexpr Family kFamilies[] = {Family::kAllCodes, Family::kGaussian,  Family::kOnePeak,  Family::kCancelling,
-                                       Family::kSparse,   Family::kSubnormal, Family::kConstant, Family::kSpecials};
+using check::InputFamily;
 
 struct Kind {
   const char* unit;
@@ -42,7 +31,7 @@ struct Case {
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
-  Family family = Family::kAllCodes;
+  InputFamily family = InputFamily::kAllCodes;
   Promotion promotion{};
   bool transposed_a = false;
   bool transposed_b = false;

@@ -15,6 +15,7 @@ namespace {
 TEST(GemmFuzz, NoOutputDiffersFromThePlainPath) {
   const char* wanted = std::getenv("LASTBIT_FUZZ_OUTPUTS");
   const std::int64_t enough = wanted == nullptr ? 10'000'000 : std::atoll(wanted);
+  const std::span<const InputFamily> families = check::input_families();
   std::int64_t outputs = 0;
   for (std::uint64_t seed = 0; outputs < enough && !HasFailure(); ++seed) {
     const core::RandomStream stream(seed, "gemm fuzz");
@@ -27,7 +28,7 @@ TEST(GemmFuzz, NoOutputDiffersFromThePlainPath) {
     test.m = pick(70);
     test.n = pick(300);
     test.k = pick(pick(4) == 0 ? 700 : 140);
-    test.family = kFamilies[pick(std::ssize(kFamilies))];
+    test.family = families[static_cast<std::size_t>(pick(std::ssize(families)))];
     test.promotion.order = static_cast<PromotionOrder>(pick(4));
     test.promotion.every = std::int64_t{32} << pick(3);
     test.transposed_a = pick(2) == 1;

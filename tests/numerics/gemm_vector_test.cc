@@ -13,7 +13,7 @@ TEST(GemmVector, SameBitsAsThePlainPathForEveryRuleAndFamily) {
   std::int64_t outputs = 0;
   for (const Kind& kind : kKinds) {
     const MmaRule rule = rule_of(find_unit(kind.unit), kind.a, kind.b, Format::kF32);
-    for (const Family family : kFamilies)
+    for (const InputFamily family : check::input_families())
       for (const PromotionOrder order : {PromotionOrder::kNone, PromotionOrder::kDeepgemm})
         EXPECT_EQ(mismatches({rule, 7, 67, 160, family, {order, 128}}, outputs), 0)
             << kind.unit << " " << name(kind.a) << " " << name(kind.b) << " order " << static_cast<int>(order);
@@ -30,7 +30,7 @@ TEST(GemmVector, SameBitsAroundEveryBlockSize) {
   for (const std::int64_t k : {127, 128, 129, 255, 256, 257, 1000})
     for (const PromotionOrder order : {PromotionOrder::kDeepgemm, PromotionOrder::kCublas, PromotionOrder::kMuladd})
       for (const std::int64_t every : {32, 64, 128})
-        EXPECT_EQ(mismatches({rule, 5, 20, k, Family::kAllCodes, {order, every}}, outputs), 0);
+        EXPECT_EQ(mismatches({rule, 5, 20, k, InputFamily::kAllCodes, {order, every}}, outputs), 0);
 }
 
 TEST(GemmVector, SameBitsInEveryStorageOrder) {
@@ -38,9 +38,10 @@ TEST(GemmVector, SameBitsInEveryStorageOrder) {
   for (const Format format : {Format::kE4M3, Format::kBF16})
     for (const bool a : {false, true})
       for (const bool b : {false, true})
-        EXPECT_EQ(mismatches({hopper(format), 45, 70, 200, Family::kAllCodes, {PromotionOrder::kDeepgemm, 128}, a, b},
-                             outputs),
-                  0);
+        EXPECT_EQ(
+            mismatches({hopper(format), 45, 70, 200, InputFamily::kAllCodes, {PromotionOrder::kDeepgemm, 128}, a, b},
+                       outputs),
+            0);
 }
 
 }  // namespace
