@@ -9,7 +9,7 @@
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "numerics/normal.h"
-#include "numerics/quantize.h"
+#include "numerics/quantize_nvfp4.h"
 
 namespace lastbit::numerics {
 namespace {
@@ -57,6 +57,15 @@ void quantizer(benchmark::State& state, ScaleTile tile, QuantizeMethod method, b
 constexpr QuantizeMethod kDivision = QuantizeMethod::kDivision;
 constexpr QuantizeMethod kReciprocal = QuantizeMethod::kReciprocal;
 
+void nvfp4(benchmark::State& state) {
+  const std::vector<float>& x = values();
+  for (auto _ : state) {
+    const QuantizedNvfp4 quantized = quantize_nvfp4({x, kRows, kCols}, "x");
+    benchmark::DoNotOptimize(quantized.codes.data());
+  }
+  count(state);
+}
+
 BENCHMARK(copy)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(quantizer, rows_1x128_division, ScaleTile{1, 128}, kDivision, false)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(quantizer, rows_1x128_reciprocal, ScaleTile{1, 128}, kReciprocal, false)
@@ -66,6 +75,7 @@ BENCHMARK_CAPTURE(quantizer, columns_128x1, ScaleTile{128, 1}, kDivision, false)
 BENCHMARK_CAPTURE(quantizer, mx_1x32, ScaleTile{1, 32}, kDivision, false)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(quantizer, tensor, ScaleTile{kRows, kCols}, kDivision, false)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(quantizer, transposed_1x128, ScaleTile{1, 128}, kDivision, true)->Unit(benchmark::kMillisecond);
+BENCHMARK(nvfp4)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace lastbit::numerics

@@ -17,7 +17,8 @@ namespace lastbit::numerics {
 namespace {
 
 constexpr std::int64_t kChunkRows = 64;    // rows of a task, where a tile has more
-constexpr std::int64_t kTurnedRows = 128;  // rows of a task that turns its codes
+constexpr std::int64_t kTurnedRows = 128;  // rows turned at a time
+constexpr std::int64_t kTurnedGroups = 4;  // of such rows in a task
 
 float largest_number(Format format) { return decode(describe(format).max_finite_code(), format); }
 
@@ -43,16 +44,6 @@ TileScale scale_of(float amax, const QuantizeRule& rule) {
   if (power) scale = round_up_to_power(scale);
   if (rule.method == QuantizeMethod::kDivision) return {scale, scale};
   return {scale, power ? 1 / scale : std::min(largest / amax, std::numeric_limits<float>::max())};
-}
-
-[[noreturn]] void fail_not_finite(const FloatMatrix& matrix, const std::string& what) {
-  for (std::int64_t i = 0; i < matrix.rows; ++i)
-    for (std::int64_t j = 0; j < matrix.cols; ++j) {
-      const float value = matrix.values[static_cast<std::size_t>(i * matrix.cols + j)];
-      if (!std::isfinite(value))
-        core::fail_input("{}: the value at [{}, {}] is {}, expected finite numbers", what, i, j, value);
-    }
-  core::fail_input("{}: not all values are finite", what);
 }
 
 // Rows [begin, end) under one scale a segment of a line.
@@ -152,8 +143,8 @@ Quantized empty_result(const FloatMatrix& matrix, Format format, ScaleTile tile)
 }
 
 void require_quantizable(Format format, ScaleTile tile) {
-  if (format != Format::kE4M3 && format != Format::kE5M2)
-    core::fail_input("quantisation to {}: expected e4m3 or e5m2", name(format));
+  if (format != Format::kE4M3 && format != Format::kE5M2 && format != Format::kE2M1)
+    core::fail_input("quantisation to {}: expected e4m3, e5m2 or e2m1", name(format));
   core::check(tile.rows >= 1 && tile.k >= 1, "a tile has at least one element");
 }
 
@@ -182,6 +173,16 @@ std::int64_t parse_extent(std::string_view text) {
 }
 
 }  // namespace
+
+void fail_not_finite(const FloatMatrix& matrix, const std::string& what) {
+  for (std::int64_t i = 0; i < matrix.rows; ++i)
+    for (std::int64_t j = 0; j < matrix.cols; ++j) {
+      const float value = matrix.values[static_cast<std::size_t>(i * matrix.cols + j)];
+      if (!std::isfinite(value))
+        core::fail_input("{}: the value at [{}, {}] is {}, expected finite numbers", what, i, j, value);
+    }
+  core::fail_input("{}: not all values are finite", what);
+}
 
 ScaleKind find_scale_kind(std::string_view name) {
   return static_cast<ScaleKind>(require_name("scale", name, {"fp32", "ue8m0"}));
@@ -226,19 +227,23 @@ Quantized quantize_transposed(const FloatMatrix& matrix, const QuantizeRule& rul
   const std::int64_t scale_columns = scale_shape(result.matrix(), rule.tile).columns;
   const std::int64_t group = kTurnedRows / along.tile.rows * along.tile.rows;
   std::atomic<bool> finite{true};
-  // A group of rows is quantised into a buffer and turned from there while it is at hand.
-  core::parallel_for(matrix.rows, group, [&](std::int64_t begin, std::int64_t end) {
-    const auto first = static_cast<std::size_t>(begin * matrix.cols);
-    const auto count = static_cast<std::size_t>((end - begin) * matrix.cols);
-    const FloatMatrix rows{matrix.values.subspan(first, count), end - begin, matrix.cols};
-    Quantized part = empty_result(rows, rule.format, along.tile);
-    if (!quantize_low_tiles(rows, along, part)) finite = false;
-    turn(part.codes, rows.rows, rows.cols, result.codes.data() + begin, matrix.rows);
-    const ScaleShape shape = scale_shape(part.matrix(), along.tile);
-    for (std::int64_t i = 0; i < shape.rows; ++i)
-      for (std::int64_t j = 0; j < shape.columns; ++j)
-        result.scales[static_cast<std::size_t>(j * scale_columns + begin / along.tile.rows + i)] =
-            part.scales[static_cast<std::size_t>(i * shape.columns + j)];
+  // A group of rows is quantised into a buffer, which is used again, and turned from there while it is at hand.
+  core::parallel_for(ceil_div(matrix.rows, group), kTurnedGroups, [&](std::int64_t first, std::int64_t last) {
+    Quantized part;
+    for (std::int64_t begin = first * group; begin < std::min(last * group, matrix.rows); begin += group) {
+      const std::int64_t rows = std::min(group, matrix.rows - begin);
+      const FloatMatrix lines{matrix.values.subspan(static_cast<std::size_t>(begin * matrix.cols),
+                                                    static_cast<std::size_t>(rows * matrix.cols)),
+                              rows, matrix.cols};
+      if (part.rows != rows) part = empty_result(lines, rule.format, along.tile);
+      if (!quantize_low_tiles(lines, along, part)) finite = false;
+      turn(part.codes, rows, matrix.cols, result.codes.data() + begin, matrix.rows);
+      const ScaleShape shape = scale_shape(part.matrix(), along.tile);
+      for (std::int64_t i = 0; i < shape.rows; ++i)
+        for (std::int64_t j = 0; j < shape.columns; ++j)
+          result.scales[static_cast<std::size_t>(j * scale_columns + begin / along.tile.rows + i)] =
+              part.scales[static_cast<std::size_t>(i * shape.columns + j)];
+    }
   });
   if (!finite) fail_not_finite(matrix, what);
   return result;
@@ -264,8 +269,9 @@ Quantized quantize_with(const FloatMatrix& matrix, Format format, ScaleTile tile
 
 std::vector<float> dequantize(const Quantized& quantized) {
   std::vector<float> values(static_cast<std::size_t>(quantized.rows * quantized.cols));
-  std::vector<float> table;
-  for (std::uint32_t code = 0; code < 256; ++code) table.push_back(decode(code, quantized.format));
+  std::vector<float> table(256);
+  const std::uint32_t codes = 2 * describe(quantized.format).sign_code();
+  for (std::uint32_t code = 0; code < codes; ++code) table[code] = decode(code, quantized.format);
   const std::int64_t columns = scale_shape(quantized.matrix(), quantized.tile).columns;
   core::parallel_for(quantized.rows, kChunkRows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)

@@ -1,8 +1,8 @@
-// Block-scaled quantisation of FP32 matrices to 8-bit codes, and back: q = RN(x / s), x ~ q s, one s a tile.
+// Block-scaled quantisation of FP32 matrices to codes of a byte, and back: q = RN(x / s), x ~ q s, one s a tile.
 //
-// s = RN(amax / largest), with amax the tile's largest magnitude and largest the format's (448 in E4M3, 57344 in E5M2),
-// in FP32 or rounded up to a power of two (UE8M0: exponent + (mantissa != 0), clamped to 1 .. 254). Habits of the field
-// that differ in bits are options with names:
+// s = RN(amax / largest), with amax the tile's largest magnitude and largest the format's (448 in E4M3, 57344 in E5M2,
+// 6 in E2M1), in FP32 or rounded up to a power of two (UE8M0: exponent + (mantissa != 0), clamped to 1 .. 254). Habits
+// of the field that differ in bits are options with names:
 //   kDivision    q = RN(RN(x / s))                        DeepSeek-V3's act_quant
 //   kReciprocal  q = RN(RN(x r)), r = RN(largest / amax)  DeepGEMM's per_token_cast_to_fp8; r = 1 / s under UE8M0
 //   kOne         a tile of zeros has s = 1; so has one whose s underflows to 0                NVIDIA TransformerEngine
@@ -25,7 +25,7 @@ enum class QuantizeMethod : std::uint8_t { kDivision, kReciprocal };
 enum class ZeroBlock : std::uint8_t { kOne, kEpsilon };
 
 struct QuantizeRule {
-  Format format = Format::kE4M3;  // kE4M3 or kE5M2
+  Format format = Format::kE4M3;  // kE4M3, kE5M2 or kE2M1
   ScaleTile tile = {1, kScaleBlock};
   ScaleKind scale = ScaleKind::kF32;
   QuantizeMethod method = QuantizeMethod::kDivision;
@@ -48,6 +48,9 @@ struct FloatMatrix {
   std::int64_t rows;
   std::int64_t cols;
 };
+
+// Bad input: names the first element that is not finite. `what` names the matrix.
+[[noreturn]] void fail_not_finite(const FloatMatrix& matrix, const std::string& what);
 
 struct Quantized {
   Format format = Format::kE4M3;

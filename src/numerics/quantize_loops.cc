@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "numerics/quantize_loops.cc"
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -17,7 +18,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
 using Words = hn::RebindToUnsigned<Floats>;
 
-// FP32 to codes of an 8-bit format, to nearest even, saturating.
+// FP32 to codes of a format of at most 8 bits, to nearest even, saturating.
 class Encoder {
  public:
   explicit Encoder(Format format) {
@@ -25,6 +26,8 @@ class Encoder {
     const Words words;
     const Floats floats;
     dropped_bits_ = 23 - d.fraction_bits;
+    sign_shift_ = 31 - std::countr_zero(d.sign_code());
+    sign_ = hn::Set(words, d.sign_code());
     largest_ = hn::Set(floats, decode(d.max_finite_code(), format));
     least_normal_ = hn::Set(floats, decode(1u << d.fraction_bits, format));
     rebias_ = hn::Set(words, static_cast<std::uint32_t>(127 - d.bias) << d.fraction_bits);
@@ -35,7 +38,7 @@ class Encoder {
 
   [[nodiscard]] HWY_INLINE hn::Vec<Words> operator()(hn::Vec<Floats> value) const {
     const Words words;
-    const auto sign = hn::And(hn::ShiftRight<24>(hn::BitCast(words, value)), hn::Set(words, 0x80));
+    const auto sign = hn::And(hn::ShiftRightSame(hn::BitCast(words, value), sign_shift_), sign_);
     const auto magnitude = hn::Min(hn::Abs(value), largest_);
     const auto bits = hn::BitCast(words, magnitude);
     const auto odd = hn::And(hn::ShiftRightSame(bits, dropped_bits_), hn::Set(words, 1));
@@ -48,6 +51,8 @@ class Encoder {
 
  private:
   int dropped_bits_;
+  int sign_shift_;
+  hn::Vec<Words> sign_;
   hn::Vec<Floats> largest_;
   hn::Vec<Floats> least_normal_;
   hn::Vec<Words> rebias_;
@@ -65,6 +70,10 @@ HWY_INLINE std::uint32_t largest_magnitude(const float* x, std::int64_t count) {
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
     largest = hn::Max(largest, hn::BitCast(words, hn::Abs(hn::LoadU(floats, x + i))));
     other = hn::Max(other, hn::BitCast(words, hn::Abs(hn::LoadU(floats, x + i + lanes))));
+  }
+  if (i + lanes <= count) {
+    other = hn::Max(other, hn::BitCast(words, hn::Abs(hn::LoadU(floats, x + i))));
+    i += lanes;
   }
   std::uint32_t result = hn::GetLane(hn::MaxOfLanes(words, hn::Max(largest, other)));
   for (; i < count; ++i) result = std::max(result, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
@@ -161,6 +170,11 @@ void transpose_bytes(const std::uint8_t* from, std::int64_t rows, std::int64_t c
   const std::int64_t whole_rows = rows / kRows * kRows;
   for (; j + kCols <= cols; j += kCols) {
     for (std::int64_t i = 0; i < whole_rows; i += kRows) {
+      // A quarter of the rows' next lines and all lines of the next result: too far apart for the hardware to foresee.
+      for (std::int64_t q = 0; q < kCols; ++q) {
+        hwy::Prefetch(from + (i + j % kRows + q) * from_stride + std::min(j + kRows, cols - 1));
+        hwy::Prefetch(to + std::min(j + kCols + q, cols - 1) * to_stride + i);
+      }
       for (std::int64_t part = 0; part < kRows; part += 16)
         transpose_block(from + (i + part) * from_stride + j, from_stride, lines.data() + part, kRows);
       for (std::int64_t q = 0; q < kCols; ++q)

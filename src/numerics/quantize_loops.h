@@ -13,8 +13,8 @@ inline constexpr std::uint32_t kInfinityBits = 0x7f800000u;
 // last may be shorter. Above kInfinityBits - 1 a segment has an element that is not finite.
 void raise_magnitudes(const float* x, std::int64_t count, std::int64_t segment, std::uint32_t* bits);
 
-// codes[i] = encode(RN(x[i] / divisors[j]), format), or of RN(x[i] * factors[j]), j the segment of i: E4M3 or E5M2,
-// nearest even, saturating. No quotient or product is a NaN.
+// codes[i] = encode(RN(x[i] / divisors[j]), format), or of RN(x[i] * factors[j]), j the segment of i: E4M3, E5M2
+// or E2M1, nearest even, saturating. No quotient or product is a NaN.
 void encode_divided(const float* x, std::int64_t count, std::int64_t segment, const float* divisors, Format format,
                     std::uint8_t* codes);
 void encode_multiplied(const float* x, std::int64_t count, std::int64_t segment, const float* factors, Format format,

@@ -86,6 +86,10 @@ DType code_dtype(numerics::Format format) {
 numerics::CodeMatrix code_matrix(const Tensor& tensor, numerics::Format format, const std::string& what) {
   require_codes(tensor, format, what);
   if (tensor.rank() != 2) core::fail_input("{}: shape {}, expected two axes", what, to_string(tensor.shape()));
+  if (code_dtype(format) == DType::kU8)
+    require_in_format(as_codes(tensor, format).values<std::uint8_t>(), format, what);
+  else if (code_dtype(format) == DType::kU16)
+    require_in_format(as_codes(tensor, format).values<std::uint16_t>(), format, what);
   return {format, tensor.dim(0), tensor.dim(1), tensor.bytes()};
 }
 

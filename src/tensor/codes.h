@@ -16,7 +16,7 @@ namespace lastbit::tensor {
 
 // A [rows, cols] tensor as codes of `format`, borrowed from `tensor`, which must outlive the result and be contiguous.
 // Taken: the unsigned integer of the format's width, or the format's own dtype (TF32: also F32). Errors: another dtype
-// or rank is bad input; `what` names the array in the message.
+// or rank, and codes beyond a format of 4 or 12 bits, are bad input; `what` names the array in the message.
 [[nodiscard]] numerics::CodeMatrix code_matrix(const Tensor& tensor, numerics::Format format, const std::string& what);
 
 // A [n] tensor's codes, each widened to 32 bits; dtypes and errors as above, and another length than `count`.

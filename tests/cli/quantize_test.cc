@@ -85,7 +85,7 @@ TEST(Quantize, WrongInputIsOneLine) {
     return run_cli(args);
   };
   expect_one_line_error(with({"--tile", "128"}), 2, {"tile", "'128'", "1x128"});
-  expect_one_line_error(with({"--to", "bf16"}), 2, {"bf16", "e4m3 or e5m2"});
+  expect_one_line_error(with({"--to", "bf16"}), 2, {"bf16", "e4m3, e5m2 or e2m1"});
   expect_one_line_error(with({"--scale", "ue8mo"}), 2, {"ue8m0"});
   expect_one_line_error(with({"--zero-block", "epsilon", "--epsilon", "-1"}), 2, {"--epsilon"});
   tensor::Tensor bad = tensor::Tensor::zeros(tensor::DType::kF32, {2, 3});
@@ -98,6 +98,38 @@ TEST(Quantize, WrongInputIsOneLine) {
   expect_one_line_error(run_cli({"dequantize", dir.file("q.npy"), "--scales", dir.file("s.npy"), "--tile", "1x2",
                                  "--out", dir.file("y.npy")}),
                         2, {"s.npy", "[4, 1]", "[4, 4]"});
+}
+
+TEST(Quantize, Nvfp4ToFilesAndBack) {
+  const testing::TempDir dir;
+  save_normal(dir.file("x.npy"), {5, 40}, 4);
+  const std::vector<std::string> quantize{"quantize", dir.file("x.npy"), "--to",     "nvfp4",
+                                          "--out",    dir.file("q.npy"), "--scales", dir.file("s.npy")};
+  expect_one_line_error(run_cli(quantize), 2, {"--to nvfp4: expected --tensor-scale too"});
+  std::vector<std::string> whole = quantize;
+  whole.insert(whole.end(), {"--tensor-scale", dir.file("t.npy")});
+  const testing::CliResult result = run_cli(whole);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("codes [5, 40] nvfp4, scales [5, 3]"), std::string::npos) << result.out;
+  const std::vector<std::string> back{"dequantize", dir.file("q.npy"), "--from",         "nvfp4",
+                                      "--scales",   dir.file("s.npy"), "--tensor-scale", dir.file("t.npy"),
+                                      "--out",      dir.file("y.npy")};
+  ASSERT_EQ(run_cli(back).exit_code, 0);
+  const tensor::Tensor x = io::load_npy(dir.file("x.npy"));
+  const tensor::Tensor y = io::load_npy(dir.file("y.npy"));
+  double squares = 0;
+  double differences = 0;
+  for (std::size_t i = 0; i < 200; ++i) {
+    const double value = static_cast<double>(x.values<float>()[i]);
+    squares += value * value;
+    differences += std::pow(static_cast<double>(y.values<float>()[i]) - value, 2);
+  }
+  EXPECT_LT(std::sqrt(differences / squares), 0.13);
+  EXPECT_GT(std::sqrt(differences / squares), 0.05);
+  tensor::Tensor codes = io::load_npy(dir.file("q.npy")).clone();
+  codes.mutable_values<std::uint8_t>()[7] = 0x1f;
+  io::save_npy(dir.file("q.npy"), codes);
+  expect_one_line_error(run_cli(back), 2, {"q.npy: element 7 is 0x1f", "e2m1 below 0x10"});
 }
 
 }  // namespace
