@@ -115,6 +115,9 @@ const hn::ScalableTag<std::uint8_t> kBytes;
 const hn::ScalableTag<std::uint32_t> kWords;
 const hn::ScalableTag<float> kFloats;
 constexpr std::int64_t kPanelCols = static_cast<std::int64_t>(hn::MaxLanes(kBytes));
+// Places of lines are kept in bytes, in units of so many columns: x86 multiplies by 8 as it loads.
+constexpr std::int64_t kPlaceUnit = kPanelCols < 8 ? 1 : 8;
+constexpr std::int64_t kLineUnits = kPanelCols / kPlaceUnit;
 
 class TowardZero {
  public:
@@ -166,14 +169,14 @@ struct PackedRows {
       : stride(ceil_div(padded_k, 16) * 16 + 16),
         values(hwy::AllocateAligned<T>(static_cast<std::size_t>(rows * stride))),
         exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride))),
-        planes(hwy::AllocateAligned<std::uint16_t>(static_cast<std::size_t>(rows * stride))),
+        planes(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride))),
         groups(padded_k / step_k),
         negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(rows * groups))),
         largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * groups))) {}
   std::int64_t stride;
   hwy::AlignedFreeUniquePtr<T[]> values;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;
-  hwy::AlignedFreeUniquePtr<std::uint16_t[]> planes;  // where the line of the element's plane starts
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes;  // where the element's line starts among those of its k, / kPlaceUnit
   std::int64_t groups;
   hwy::AlignedFreeUniquePtr<Bits[]> negative;         // [rows, groups]: bit k is the sign of element k of the group
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;  // [rows, groups], of exponents
@@ -361,8 +364,7 @@ class TileRun {
         refused_cols_(static_cast<std::size_t>(panels_ * kPanelCols)) {}
 
   LinesLeft run() {
-    const std::int64_t plane = grid_.step_k * kPanelCols;
-    std::fill_n(planes_.get() + kPlanes * plane, plane, std::uint8_t{0});
+    std::fill_n(planes_.get(), (kPlanes + 1) * grid_.step_k * kPanelCols, std::uint8_t{0});
     for (std::int64_t i = 0; i < tile_.rows; ++i) std::fill_n(tile_.y + i * tile_.stride, tile_.cols, 0.0F);
     for (std::int64_t k = 0; k < problem_.k(); k += block_k_) {
       const std::int64_t length = std::min(block_k_, problem_.k() - k);
@@ -486,7 +488,7 @@ class TileRun {
       if (within == 0) spread_largest(exponents + k, of_group.data());
       for (std::int64_t i = 0; i < std::min<std::int64_t>(kBlock, padded - k); i += grid_.step_k)
         largest[(k + i) >> grid_.step_bits] = of_group[static_cast<std::size_t>(i)];
-      place_planes(exponents + k, of_group.data(), within, rows_.planes.get() + r * rows_.stride + k);
+      place_planes(exponents + k, of_group.data(), rows_.planes.get() + r * rows_.stride + k);
     }
   }
 
@@ -497,13 +499,12 @@ class TileRun {
                   *std::max_element(exponents + i, exponents + i + grid_.step_k));
   }
 
-  HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest, std::int64_t within,
-                               std::uint16_t* places) const {
-    const std::int64_t plane = grid_.step_k * kPanelCols;
+  static HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest,
+                                      std::uint8_t* places) {
     for (std::int64_t i = 0; i < 16; ++i) {
       const std::int64_t below =
           exponents[i] == 0 ? kPlanes : std::min<std::int64_t>(largest[i] - exponents[i], kPlanes);
-      places[i] = static_cast<std::uint16_t>(below * plane + ((within + i) & (grid_.step_k - 1)) * kPanelCols);
+      places[i] = static_cast<std::uint8_t>(below * kLineUnits);
     }
   }
 #else
@@ -522,21 +523,19 @@ class TileRun {
     hn::StoreU(largest, bytes, spread);
   }
 
-  HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest, std::int64_t within,
-                               std::uint16_t* places) const {
-    const hn::FixedTag<std::uint8_t, 8> bytes;
-    const hn::FixedTag<std::uint16_t, 8> places8;
-    const auto plane = hn::Set(places8, static_cast<std::uint16_t>(grid_.step_k * kPanelCols));
-    const auto mask = hn::Set(places8, static_cast<std::uint16_t>(grid_.step_k - 1));
-    for (std::int64_t i = 0; i < 16; i += 8) {
-      const auto exponent = hn::LoadU(bytes, exponents + i);
-      const auto empty = hn::Set(bytes, kPlanes);
-      const auto below = hn::Min(hn::Sub(hn::LoadU(bytes, largest + i), exponent), empty);
-      const auto index = hn::PromoteTo(places8, hn::IfThenElse(hn::Eq(exponent, hn::Zero(bytes)), empty, below));
-      const auto k = hn::And(hn::Iota(places8, static_cast<std::uint16_t>(within + i)), mask);
-      const auto line = hn::Mul(k, hn::Set(places8, static_cast<std::uint16_t>(kPanelCols)));
-      hn::StoreU(hn::Add(hn::Mul(index, plane), line), places8, places + i);
-    }
+  static HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest,
+                                      std::uint8_t* places) {
+    const hn::FixedTag<std::uint8_t, 16> bytes;
+    HWY_ALIGN static constexpr std::array<std::uint8_t, 16> kPlaces = [] {
+      std::array<std::uint8_t, 16> table{};
+      for (std::size_t i = 0; i <= kPlanes; ++i) table[i] = static_cast<std::uint8_t>(i * kLineUnits);
+      return table;
+    }();
+    const auto exponent = hn::LoadU(bytes, exponents);
+    const auto empty = hn::Set(bytes, kPlanes);
+    const auto below = hn::Min(hn::Sub(hn::LoadU(bytes, largest), exponent), empty);
+    const auto index = hn::IfThenElse(hn::Eq(exponent, hn::Zero(bytes)), empty, below);
+    hn::StoreU(hn::TableLookupBytes(hn::Load(bytes, kPlaces.data()), index), bytes, places);
   }
 #endif
 
@@ -828,8 +827,9 @@ class TileRun {
       // A column that is zero throughout is 0 below its largest, and must be empty.
       const auto zero = hn::Eq(exponent, hn::Set(kBytes, kZeroByteOfB));
       auto byte = hn::IfThenZeroElse(zero, bits_from(below));
+      std::uint8_t* lines = planes_.get() + k * (kPlanes + 1);
       for (std::int64_t i = 0; i < kPlanes; ++i) {
-        hn::Store(byte, kBytes, planes_.get() + i * plane + k);
+        hn::Store(byte, kBytes, lines + i * kPanelCols);
         byte = hn::Add(byte, byte);  // << 1
       }
     }
@@ -843,17 +843,17 @@ class TileRun {
     }
     // Elements k to k + 3 of the group, for rows from row i of the chunk on.
     HWY_INLINE void add(const TileRun& run, std::int64_t group, std::int64_t i, std::int64_t k) {
-      const std::uint8_t* HWY_RESTRICT planes = run.planes_.get();
-      const std::uint16_t* HWY_RESTRICT places =
+      constexpr std::int64_t kOfOneK = (kPlanes + 1) * kPanelCols;
+      const std::uint8_t* HWY_RESTRICT lines = run.planes_.get() + k * kOfOneK;
+      const std::uint8_t* HWY_RESTRICT places =
           run.rows_.planes.get() + i * run.rows_.stride + group * run.grid_.step_k + k;
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        std::uint64_t four = 0;  // places, read at once
-        std::memcpy(&four, places + r * run.rows_.stride, sizeof(four));
-        const auto p0 = hn::Load(kBytes, planes + (four & 0xffff));
-        const auto p1 = hn::Load(kBytes, planes + (four >> 16 & 0xffff));
-        const auto p2 = hn::Load(kBytes, planes + (four >> 32 & 0xffff));
-        const auto p3 = hn::Load(kBytes, planes + (four >> 48));
+        const std::uint8_t* place = places + r * run.rows_.stride;
+        const auto p0 = hn::Load(kBytes, lines + std::size_t{place[0]} * kPlaceUnit);
+        const auto p1 = hn::Load(kBytes, lines + kOfOneK + std::size_t{place[1]} * kPlaceUnit);
+        const auto p2 = hn::Load(kBytes, lines + 2 * kOfOneK + std::size_t{place[2]} * kPlaceUnit);
+        const auto p3 = hn::Load(kBytes, lines + 3 * kOfOneK + std::size_t{place[3]} * kPlaceUnit);
         bits[r] = hn::Or3(hn::Or3(bits[r], p0, p1), p2, p3);
       }
     }
@@ -898,7 +898,7 @@ class TileRun {
   PackedPanels<T> columns_;
   std::vector<CodeA> staged_a_;
   std::vector<CodeB> staged_b_;
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes_;  // [kPlanes + 1, step_k, kPanelCols]
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes_;  // [step_k, kPlanes + 1, kPanelCols], the last of each k empty
   hwy::AlignedFreeUniquePtr<T[]> c_;                  // [panels, kChunkRows, kPanelCols]
   std::vector<float> scale_a_;                        // [kChunkRows]
   std::vector<float> scale_b_;                        // [columns of the tile]
