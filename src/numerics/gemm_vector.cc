@@ -32,6 +32,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "numerics/gemm_lanes.h"
 #include "numerics/gemm_paths.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -42,50 +43,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#ifndef LASTBIT_GEMM_VECTOR_ONCE
-#define LASTBIT_GEMM_VECTOR_ONCE
-namespace lastbit::numerics {
-
-// Constants of the lanes of type T.
-template <typename T>
-struct LaneLimits;
-template <>
-struct LaneLimits<float> {
-  static constexpr int kFractionBits = 23;
-  static constexpr int kLeastExponent = -14;  // of operands
-  static constexpr int kMostExponent = 15;
-  static constexpr int kCodeOfZero = 127;  // of E: the exponent field of 2^E
-  static constexpr int kLeastE = -32;
-  static constexpr float kZero = 0x1p-63F;
-};
-template <>
-struct LaneLimits<double> {
-  static constexpr int kFractionBits = 52;
-  static constexpr int kLeastExponent = -60;
-  static constexpr int kMostExponent = 50;
-  static constexpr int kCodeOfZero = 121;
-  static constexpr int kLeastE = -121;
-  static constexpr double kZero = 0x1p-400;
-};
-
-// Bytes whose difference, saturating at 0, is E + kCodeOfZero for nonzero a and b, and 0 when either is zero.
-template <typename T>
-constexpr std::uint32_t kByteOfA = LaneLimits<T>::kMostExponent + LaneLimits<T>::kCodeOfZero;  // + exponent
-template <typename T>
-constexpr std::uint32_t kByteOfB = LaneLimits<T>::kMostExponent;  // - exponent
-constexpr std::uint32_t kZeroByteOfB = 255;                       // of A: 0
-
-// Planes of exponent bytes shifted by 0 to 7; after them an empty one.
-constexpr std::int64_t kPlanes = 8;
-
-// The narrow lanes have this rule; all others that are vectorised take the wide ones.
-inline bool fits_float(const MmaRule& rule) {
-  const auto fp8 = [](Format format) { return format == Format::kE4M3 || format == Format::kE5M2; };
-  return fp8(rule.a) && fp8(rule.b) && rule.fraction_bits <= 13 && rule.output_grid == Format::kE8M13;
-}
-
-}  // namespace lastbit::numerics
-#endif  // LASTBIT_GEMM_VECTOR_ONCE
+#include "numerics/gemm_packing-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
@@ -110,14 +68,6 @@ constexpr int kParts = sizeof(T) / sizeof(float);
 
 constexpr std::int64_t kChunkRows = 64;    // rows of A packed at a time
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
-
-const hn::ScalableTag<std::uint8_t> kBytes;
-const hn::ScalableTag<std::uint32_t> kWords;
-const hn::ScalableTag<float> kFloats;
-constexpr std::int64_t kPanelCols = static_cast<std::int64_t>(hn::MaxLanes(kBytes));
-// Places of lines are kept in bytes, in units of so many columns: x86 multiplies by 8 as it loads.
-constexpr std::int64_t kPlaceUnit = kPanelCols < 8 ? 1 : 8;
-constexpr std::int64_t kLineUnits = kPanelCols / kPlaceUnit;
 
 class TowardZero {
  public:
@@ -160,201 +110,22 @@ struct Grid {
   int step_bits;  // its logarithm
 };
 
-// A packed block of K of one chunk of rows. Rows lie `stride` apart: whole vectors, which may reach beyond the block,
-// and no power of two.
-template <typename T>
-struct PackedRows {
-  using Bits = hwy::MakeUnsigned<T>;
-  PackedRows(std::int64_t rows, std::int64_t padded_k, int step_k)
-      : stride(ceil_div(padded_k, 16) * 16 + 16),
-        values(hwy::AllocateAligned<T>(static_cast<std::size_t>(rows * stride))),
-        exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride))),
-        planes(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride))),
-        groups(padded_k / step_k),
-        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(rows * groups))),
-        largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * groups))) {}
-  std::int64_t stride;
-  hwy::AlignedFreeUniquePtr<T[]> values;
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes;  // where the element's line starts among those of its k, / kPlaceUnit
-  std::int64_t groups;
-  hwy::AlignedFreeUniquePtr<Bits[]> negative;         // [rows, groups]: bit k is the sign of element k of the group
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;  // [rows, groups], of exponents
-};
-
-// A packed block of K of kPanelCols columns times `panels`.
-template <typename T>
-struct PackedPanels {
-  using Bits = hwy::MakeUnsigned<T>;
-  PackedPanels(std::int64_t panels, std::int64_t padded_k, int step_k)
-      : k(padded_k),
-        groups(padded_k / step_k),
-        values(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels * k * kPanelCols))),
-        exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * k * kPanelCols))),
-        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(panels * groups * kPanelCols))),
-        largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * groups * kPanelCols))) {}
-  std::int64_t k;
-  std::int64_t groups;
-  hwy::AlignedFreeUniquePtr<T[]> values;                // [panels, k, kPanelCols], times 1 + 2^-t
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;  // [panels, k, kPanelCols]
-  hwy::AlignedFreeUniquePtr<Bits[]> negative;           // [panels, groups, kPanelCols]
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;    // [panels, groups, kPanelCols]: the least of exponents
-};
-
-// Codes taken apart, a lane each.
-struct Decoded {
-  hn::Vec<decltype(kFloats)> value;    // 0 for zeros
-  hn::Vec<decltype(kWords)> exponent;  // biased by 127: the exponent field in FP32 of 2^e
-  hn::Mask<decltype(kWords)> zero;
-  hn::Mask<decltype(kWords)> negative;  // never of a zero
-  hn::Mask<decltype(kWords)> refused;
-};
-
-// Takes codes of one format apart.
-template <typename T>
-class Decoder {
- public:
-  explicit Decoder(Format format) {
-    const FormatDescriptor& d = describe(format);
-    shift_ = d.code_shift;
-    fraction_bits_ = d.fraction_bits;
-    sign_ = d.sign_code();
-    const auto bias = static_cast<std::uint32_t>(d.bias);
-    normal_ = (127 - bias) << 23;
-    subnormal_ = (128 - bias) << 23;
-    least_code_ = (LaneLimits<T>::kLeastExponent + d.bias <= 0)
-                      ? 1
-                      : static_cast<std::uint32_t>(LaneLimits<T>::kLeastExponent + d.bias) << d.fraction_bits;
-    most_code_ = d.max_finite_code();
-    const int most_field = LaneLimits<T>::kMostExponent + d.bias;
-    if (most_field < (1 << d.exponent_bits) - 1)
-      most_code_ = std::min(most_code_, (static_cast<std::uint32_t>(most_field + 1) << d.fraction_bits) - 1);
-  }
-
-  [[nodiscard]] Decoded operator()(hn::Vec<decltype(kWords)> code) const {
-    code = hn::ShiftRightSame(code, shift_);
-    const auto magnitude = hn::And(code, hn::Set(kWords, sign_ - 1));
-    const auto zero = hn::Eq(magnitude, hn::Zero(kWords));
-    const auto sign = hn::And(code, hn::Set(kWords, sign_));
-    const auto field = hn::ShiftRightSame(magnitude, fraction_bits_);
-    const auto in_place = hn::ShiftLeftSame(magnitude, 23 - fraction_bits_);
-    const auto normal = hn::Add(in_place, hn::Set(kWords, normal_));
-    // m 2^(min - f), as the difference of 2^min (1 + m 2^-f) and 2^min: no subnormal FP32 number is made.
-    const auto base = hn::Set(kWords, subnormal_);
-    const auto difference = hn::Sub(hn::BitCast(kFloats, hn::Add(in_place, base)), hn::BitCast(kFloats, base));
-    const auto is_subnormal = hn::Eq(field, hn::Zero(kWords));
-    const auto value = hn::IfThenElse(is_subnormal, hn::BitCast(kWords, difference), normal);
-    const auto sign_bit = hn::ShiftLeftSame(sign, 31 - std::countr_zero(sign_));
-    Decoded result;
-    result.value = hn::BitCast(kFloats, hn::Or(value, sign_bit));
-    result.exponent = hn::Add(hn::Max(field, hn::Set(kWords, 1)), hn::Set(kWords, normal_ >> 23));
-    result.zero = zero;
-    result.negative = hn::AndNot(zero, hn::Ne(sign, hn::Zero(kWords)));
-    const auto too_small = hn::AndNot(zero, hn::Lt(magnitude, hn::Set(kWords, least_code_)));
-    result.refused = hn::Or(too_small, hn::Gt(magnitude, hn::Set(kWords, most_code_)));
-    return result;
-  }
-
- private:
-  int shift_;
-  int fraction_bits_;
-  std::uint32_t sign_;
-  std::uint32_t normal_;
-  std::uint32_t subnormal_;
-  std::uint32_t least_code_;
-  std::uint32_t most_code_;
-};
-
-HWY_INLINE void store_values(hn::Vec<decltype(kFloats)> v, float factor, float* to) {
-  hn::Store(hn::Mul(v, hn::Set(kFloats, factor)), kFloats, to);
-}
-HWY_INLINE void store_values(hn::Vec<decltype(kFloats)> v, double factor, double* to) {
-  const hn::ScalableTag<double> doubles;
-  const hn::Rebind<float, decltype(doubles)> half;
-  HWY_ALIGN std::array<float, hn::MaxLanes(kFloats)> lanes;
-  hn::Store(v, kFloats, lanes.data());
-  const std::size_t step = hn::Lanes(doubles);
-  for (std::size_t i = 0; i < hn::Lanes(kFloats); i += step)
-    hn::Store(hn::Mul(hn::PromoteTo(doubles, hn::Load(half, lanes.data() + i)), hn::Set(doubles, factor)), doubles,
-              to + i);
-}
-
-// `value` for packing: z where it is a zero. FP32 holds z of the float lanes; doubles replace theirs afterwards.
-template <typename T>
-HWY_INLINE void store_decoded(const Decoded& decoded, T factor, T* to) {
-  if constexpr (sizeof(T) == sizeof(float)) {
-    const auto tiny = hn::Set(kFloats, LaneLimits<float>::kZero);
-    store_values(hn::IfThenElse(hn::RebindMask(kFloats, decoded.zero), tiny, decoded.value), factor, to);
-  } else {
-    store_values(decoded.value, factor, to);
-    if (hn::AllFalse(kWords, decoded.zero)) return;
-    for (std::size_t i = 0; i < hn::Lanes(kFloats); ++i)
-      if (to[i] == 0) to[i] = factor * LaneLimits<double>::kZero;
-  }
-}
-
-// As many codes as there are lanes of words, of any alignment.
-template <typename Code>
-HWY_INLINE hn::Vec<decltype(kWords)> load_codes(const std::byte* from) {
-#if HWY_TARGET == HWY_SCALAR
-  Code code = 0;
-  std::memcpy(&code, from, sizeof(code));
-  return hn::Set(kWords, code);
-#else
-  const hn::Rebind<Code, decltype(kWords)> narrow;
-  const hn::Repartition<std::uint8_t, decltype(narrow)> bytes;
-  const auto codes = hn::BitCast(narrow, hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(from)));
-  if constexpr (sizeof(Code) == 4)
-    return codes;
-  else
-    return hn::PromoteTo(kWords, codes);
-#endif
-}
-
-// Copies element (line, i) of a code matrix to tile[line * line_step + i * step].
-template <typename Code>
-void stage(const CodeMatrix& matrix, std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length,
-           Code* tile, std::int64_t row_step, std::int64_t k_step) {
-  const std::byte* base = matrix.bytes.data() + (row * matrix.row_stride() + k * matrix.col_stride()) *
-                                                    static_cast<std::int64_t>(sizeof(Code));
-  const auto copy_line = [](const std::byte* from, std::int64_t count, Code* to, std::int64_t step) {
-    if (step == 1) {
-      std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(Code));
-      return;
-    }
-    for (std::int64_t i = 0; i < count; ++i)
-      std::memcpy(to + i * step, from + i * static_cast<std::int64_t>(sizeof(Code)), sizeof(Code));
-  };
-  const std::int64_t line_bytes =
-      (matrix.transposed ? matrix.rows : matrix.cols) * static_cast<std::int64_t>(sizeof(Code));
-  if (matrix.transposed)
-    for (std::int64_t i = 0; i < length; ++i) copy_line(base + i * line_bytes, rows, tile + i * k_step, row_step);
-  else
-    for (std::int64_t i = 0; i < rows; ++i) copy_line(base + i * line_bytes, length, tile + i * row_step, k_step);
-}
-
 // One tile of outputs, in lanes of T, from codes as wide as Code in both operands.
 template <typename T, typename CodeA, typename CodeB>
 class TileRun {
   using Bits = hwy::MakeUnsigned<T>;
-  static constexpr std::int64_t kWidthA = sizeof(CodeA);
 
  public:
   TileRun(const GemmProblem& problem, const OutputTile& tile)
       : problem_(problem),
         tile_(tile),
         grid_(problem.rule),
-        decode_a_(problem.rule.a),
-        decode_b_(problem.rule.b),
         promotes_(problem.promotes() && problem.promotion.every < problem.k()),
         block_k_(promotes_ ? problem.promotion.every
                            : std::clamp(round_up(problem.k(), grid_.step_k), std::int64_t{grid_.step_k}, kChainBlock)),
         panels_(ceil_div(tile.cols, kPanelCols)),
-        rows_(kChunkRows, block_k_, grid_.step_k),
-        columns_(panels_, block_k_, grid_.step_k),
-        // Vectors may read and write a little beyond a line's end.
-        staged_a_(static_cast<std::size_t>(kChunkRows * rows_.stride)),
-        staged_b_(static_cast<std::size_t>(block_k_ * kPanelCols)),
+        rows_(problem.operands.a, kChunkRows, kRows, block_k_, grid_.step_k),
+        columns_(problem.operands.b, panels_, block_k_, grid_.step_k, grid_.beyond),
         planes_(
             hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>((kPlanes + 1) * grid_.step_k * kPanelCols))),
         c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_ * kChunkRows * kPanelCols))),
@@ -368,7 +139,11 @@ class TileRun {
     for (std::int64_t i = 0; i < tile_.rows; ++i) std::fill_n(tile_.y + i * tile_.stride, tile_.cols, 0.0F);
     for (std::int64_t k = 0; k < problem_.k(); k += block_k_) {
       const std::int64_t length = std::min(block_k_, problem_.k() - k);
-      for (std::int64_t panel = 0; panel < panels_; ++panel) pack_panel(panel, k, length);
+      for (std::int64_t panel = 0; panel < panels_; ++panel) {
+        const std::int64_t col = panel * kPanelCols;
+        columns_.pack(panel, tile_.col + col, std::min(kPanelCols, tile_.cols - col), k, length,
+                      refused_cols_.data() + col);
+      }
       load_scales_b(k);
       for (std::int64_t row = 0; row < tile_.rows; row += kChunkRows)
         run_chunk(row, std::min(kChunkRows, tile_.rows - row), k, length);
@@ -383,184 +158,6 @@ class TileRun {
   }
 
  private:
-  static std::int64_t round_up(std::int64_t value, std::int64_t step) { return ceil_div(value, step) * step; }
-
-  // What rows and columns beyond the matrix are filled with: nothing out of the ordinary.
-  template <typename Code>
-  static Code code_of_one(Format format) {
-    const FormatDescriptor& d = describe(format);
-    return static_cast<Code>(static_cast<Code>(d.bias) << d.fraction_bits << d.code_shift);
-  }
-
-  // Columns of B and a block of K: transposed to [k, columns], taken apart, padded with zeros.
-  HWY_NOINLINE void pack_panel(std::int64_t panel, std::int64_t k, std::int64_t length) {
-    const std::int64_t col = panel * kPanelCols;
-    const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
-    std::fill(staged_b_.begin(), staged_b_.end(), CodeB{0});
-    for (std::int64_t i = 0; i < length; ++i)
-      std::fill(staged_b_.begin() + i * kPanelCols + cols, staged_b_.begin() + (i + 1) * kPanelCols,
-                code_of_one<CodeB>(problem_.rule.b));
-    stage(problem_.operands.b, tile_.col + col, cols, k, length, staged_b_.data(), 1, kPanelCols);
-    const std::int64_t groups = ceil_div(length, grid_.step_k);
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
-    const Decoder<T> decode = decode_b_;  // a copy whose constants no store can change
-    for (std::int64_t j = 0; j < kPanelCols; j += lanes) {
-      auto refused = hn::Zero(kWords);
-      for (std::int64_t group = 0; group < groups; ++group) {
-        auto negative = hn::Zero(kWords);
-        auto largest = hn::Set(kWords, kZeroByteOfB);
-        for (int i = 0; i < grid_.step_k; ++i) {
-          const std::int64_t place = (group * grid_.step_k + i) * kPanelCols + j;
-          const Decoded decoded =
-              decode(load_codes<CodeB>(reinterpret_cast<const std::byte*>(staged_b_.data() + place)));
-          const std::int64_t out = panel * columns_.k * kPanelCols + place;
-          store_decoded(decoded, grid_.beyond, columns_.values.get() + out);
-          const auto from_exponent = hn::Sub(hn::Set(kWords, kByteOfB<T> + 127), decoded.exponent);
-          const auto byte = hn::IfThenElse(decoded.zero, hn::Set(kWords, kZeroByteOfB), from_exponent);
-          store_bytes(byte, columns_.exponents.get() + out);
-          largest = hn::Min(largest, hn::And(byte, hn::Set(kWords, 255)));
-          negative = hn::Or(negative, hn::IfThenElseZero(decoded.negative, hn::Set(kWords, 1u << i)));
-          refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
-        }
-        const std::int64_t out = (panel * columns_.groups + group) * kPanelCols + j;
-        store_signs(negative, columns_.negative.get() + out);
-        store_bytes(largest, columns_.largest.get() + out);
-      }
-      HWY_ALIGN std::array<std::uint32_t, hn::MaxLanes(kWords)> flags;
-      hn::Store(refused, kWords, flags.data());
-      for (std::int64_t i = 0; i < lanes; ++i)
-        refused_cols_[static_cast<std::size_t>(col + j + i)] |= flags[static_cast<std::size_t>(i)];
-    }
-  }
-
-  static HWY_INLINE void store_bytes(hn::Vec<decltype(kWords)> words, std::uint8_t* to) {
-    const hn::Rebind<std::uint8_t, decltype(kWords)> bytes;
-    hn::Store(hn::U8FromU32(hn::And(words, hn::Set(kWords, 255))), bytes, to);
-  }
-
-  static HWY_INLINE void store_signs(hn::Vec<decltype(kWords)> words, Bits* to) {
-    HWY_ALIGN std::array<std::uint32_t, hn::MaxLanes(kWords)> lanes;
-    hn::Store(words, kWords, lanes.data());
-    std::copy_n(lanes.data(), hn::Lanes(kWords), to);
-  }
-
-  // A chunk of rows of A and a block of K, taken apart; padded with zeros to whole groups and whole strips of rows.
-  HWY_NOINLINE void pack_rows(std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length) {
-    const std::int64_t padded = round_up(length, grid_.step_k);
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
-    const CodeMatrix& matrix = problem_.operands.a;
-    // Whole vectors of rows that lie in one piece are read where they are.
-    const bool in_place = !matrix.transposed && length % std::max<std::int64_t>(lanes, grid_.step_k) == 0;
-    std::fill(staged_a_.begin(), staged_a_.end(), CodeA{0});
-    for (std::int64_t r = rows; r < round_up(rows, kRows); ++r)
-      std::fill_n(staged_a_.begin() + r * rows_.stride, length, code_of_one<CodeA>(matrix.format));
-    if (!in_place) stage(matrix, tile_.row + row, rows, k, length, staged_a_.data(), rows_.stride, 1);
-    const std::uint32_t group_mask = ~0u >> (32 - grid_.step_k);
-    const Decoder<T> decode = decode_a_;  // a copy whose constants no store can change
-    for (std::int64_t r = 0; r < round_up(rows, kRows); ++r) {
-      auto refused = hn::Zero(kWords);
-      const std::byte* codes = in_place && r < rows
-                                   ? matrix.bytes.data() + ((tile_.row + row + r) * matrix.cols + k) * kWidthA
-                                   : reinterpret_cast<const std::byte*>(staged_a_.data() + r * rows_.stride);
-      for (std::int64_t i = 0; i < padded; i += lanes) {
-        const std::int64_t place = r * rows_.stride + i;
-        const Decoded decoded = decode(load_codes<CodeA>(codes + i * kWidthA));
-        store_decoded(decoded, T{1}, rows_.values.get() + place);
-        const auto from_exponent = hn::Sub(decoded.exponent, hn::Set(kWords, 127 - kByteOfA<T>));
-        store_bytes(hn::IfThenZeroElse(decoded.zero, from_exponent), rows_.exponents.get() + place);
-        set_signs(r, i, lanes, mask_bits(decoded.negative), group_mask);
-        refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
-      }
-      choose_planes(r, padded);
-      if (r < rows && !hn::AllFalse(kWords, hn::Ne(refused, hn::Zero(kWords))))
-        refused_rows_[static_cast<std::size_t>(row + r)] = 1;
-    }
-  }
-
-  // The largest exponent of each group of row r, and for each element the plane that lies as far below it.
-  HWY_INLINE void choose_planes(std::int64_t r, std::int64_t padded) {
-    constexpr std::int64_t kBlock = 16;
-    const std::uint8_t* exponents = rows_.exponents.get() + r * rows_.stride;
-    std::uint8_t* largest = rows_.largest.get() + r * rows_.groups;
-    std::array<std::uint8_t, kBlock> of_group{};  // spread over the group's elements
-    for (std::int64_t k = 0; k < padded; k += kBlock) {
-      const std::int64_t within = k & (grid_.step_k - 1);
-      if (within == 0) spread_largest(exponents + k, of_group.data());
-      for (std::int64_t i = 0; i < std::min<std::int64_t>(kBlock, padded - k); i += grid_.step_k)
-        largest[(k + i) >> grid_.step_bits] = of_group[static_cast<std::size_t>(i)];
-      place_planes(exponents + k, of_group.data(), rows_.planes.get() + r * rows_.stride + k);
-    }
-  }
-
-#if HWY_TARGET == HWY_SCALAR
-  HWY_INLINE void spread_largest(const std::uint8_t* exponents, std::uint8_t* spread) const {
-    for (std::int64_t i = 0; i < 16; i += grid_.step_k)
-      std::fill_n(spread + i, std::min(16, grid_.step_k),
-                  *std::max_element(exponents + i, exponents + i + grid_.step_k));
-  }
-
-  static HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest,
-                                      std::uint8_t* places) {
-    for (std::int64_t i = 0; i < 16; ++i) {
-      const std::int64_t below =
-          exponents[i] == 0 ? kPlanes : std::min<std::int64_t>(largest[i] - exponents[i], kPlanes);
-      places[i] = static_cast<std::uint8_t>(below * kLineUnits);
-    }
-  }
-#else
-  // 16 elements (32 for groups of 32): each becomes the largest of its group.
-  HWY_INLINE void spread_largest(const std::uint8_t* exponents, std::uint8_t* spread) const {
-    const hn::FixedTag<std::uint8_t, 16> bytes;
-    const hn::FixedTag<std::uint32_t, 4> words;
-    const hn::FixedTag<std::uint64_t, 2> pairs;
-    const auto max_with = [&](auto x, auto y) { return hn::Max(x, hn::BitCast(bytes, y)); };
-    auto largest = hn::LoadU(bytes, exponents);
-    if (grid_.step_k == 32) largest = hn::Max(largest, hn::LoadU(bytes, exponents + 16));
-    largest = max_with(largest, hn::RotateRight<8>(hn::BitCast(words, largest)));
-    largest = max_with(largest, hn::RotateRight<16>(hn::BitCast(words, largest)));
-    if (grid_.step_k >= 8) largest = max_with(largest, hn::Shuffle2301(hn::BitCast(words, largest)));
-    if (grid_.step_k >= 16) largest = max_with(largest, hn::Shuffle01(hn::BitCast(pairs, largest)));
-    hn::StoreU(largest, bytes, spread);
-  }
-
-  static HWY_INLINE void place_planes(const std::uint8_t* exponents, const std::uint8_t* largest,
-                                      std::uint8_t* places) {
-    const hn::FixedTag<std::uint8_t, 16> bytes;
-    HWY_ALIGN static constexpr std::array<std::uint8_t, 16> kPlaces = [] {
-      std::array<std::uint8_t, 16> table{};
-      for (std::size_t i = 0; i <= kPlanes; ++i) table[i] = static_cast<std::uint8_t>(i * kLineUnits);
-      return table;
-    }();
-    const auto exponent = hn::LoadU(bytes, exponents);
-    const auto empty = hn::Set(bytes, kPlanes);
-    const auto below = hn::Min(hn::Sub(hn::LoadU(bytes, largest), exponent), empty);
-    const auto index = hn::IfThenElse(hn::Eq(exponent, hn::Zero(bytes)), empty, below);
-    hn::StoreU(hn::TableLookupBytes(hn::Load(bytes, kPlaces.data()), index), bytes, places);
-  }
-#endif
-
-  static HWY_INLINE std::uint32_t mask_bits(hn::Mask<decltype(kWords)> mask) {
-    std::array<std::uint8_t, 8> bytes;
-    (void)hn::StoreMaskBits(kWords, mask, bytes.data());
-    // As many bytes as were written, no more: the load waits for them otherwise.
-    std::conditional_t<(hn::MaxLanes(kWords) > 8), std::uint16_t, std::uint8_t> bits = 0;
-    std::memcpy(&bits, bytes.data(), sizeof(bits));
-    return bits;
-  }
-
-  // `count` sign bits of row r from element k on; groups are as long as lanes, or one is a multiple of the other.
-  HWY_INLINE void set_signs(std::int64_t r, std::int64_t k, std::int64_t count, std::uint32_t word,
-                            std::uint32_t group_mask) {
-    Bits* negative = rows_.negative.get() + r * rows_.groups;
-    for (std::int64_t i = 0; i < count; i += grid_.step_k) {
-      const std::int64_t group = (k + i) >> grid_.step_bits;
-      if (group >= rows_.groups) return;
-      const std::int64_t within = (k + i) & (grid_.step_k - 1);
-      const Bits bits = (word >> i & group_mask) << within;
-      negative[group] = within == 0 ? bits : negative[group] | bits;
-    }
-  }
-
   void load_scales_b(std::int64_t k) {
     const GemmOperands& operands = problem_.operands;
     if (operands.scale_b.empty()) return;
@@ -576,7 +173,7 @@ class TileRun {
   }
 
   void run_chunk(std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length) {
-    pack_rows(row, rows, k, length);
+    rows_.pack(tile_.row + row, rows, k, length, refused_rows_.data() + row);
     for (std::int64_t i = 0; i < rows; ++i) {
       scale_a_[static_cast<std::size_t>(i)] = scale_a(row + i, k);
     }
@@ -889,21 +486,17 @@ class TileRun {
   const GemmProblem& problem_;
   const OutputTile& tile_;
   Grid<T> grid_;
-  Decoder<T> decode_a_;
-  Decoder<T> decode_b_;
   bool promotes_;  // more than once
   std::int64_t block_k_;
   std::int64_t panels_;
-  PackedRows<T> rows_;
-  PackedPanels<T> columns_;
-  std::vector<CodeA> staged_a_;
-  std::vector<CodeB> staged_b_;
+  PackedRows<T, CodeA> rows_;
+  PackedPanels<T, CodeB> columns_;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes_;  // [step_k, kPlanes + 1, kPanelCols], the last of each k empty
   hwy::AlignedFreeUniquePtr<T[]> c_;                  // [panels, kChunkRows, kPanelCols]
   std::vector<float> scale_a_;                        // [kChunkRows]
   std::vector<float> scale_b_;                        // [columns of the tile]
-  std::vector<std::uint32_t> refused_rows_;
-  std::vector<std::uint32_t> refused_cols_;
+  std::vector<std::uint8_t> refused_rows_;
+  std::vector<std::uint8_t> refused_cols_;
 };
 
 LinesLeft run_tile(const GemmProblem& problem, const OutputTile& tile) {
