@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "numerics/angle.h"
+#include "numerics/elementary_terms.h"
 
 namespace lastbit::numerics {
 namespace {
@@ -15,28 +16,12 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// ln 2 in two parts; the first has 32 significant bits, so that its product with an exponent is exact.
-constexpr double kLn2High = 0x1.62e42feep-1;
-constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
-
 // Horner's rule; coefficients from the constant term up.
 template <std::size_t N>
 double polynomial(const std::array<double, N>& coefficients, double x) {
   double value = coefficients[N - 1];
   for (std::size_t i = N - 1; i-- > 0;) value = value * x + coefficients[i];
   return value;
-}
-
-// scale / k!, signs alternating when asked for, for k = first, first + step, ...: the terms of a Taylor series.
-template <std::size_t N>
-constexpr std::array<double, N> inverse_factorials(int first, int step, bool alternating) {
-  std::array<double, N> terms{};
-  for (std::size_t i = 0; i < N; ++i) {
-    double factorial = 1;  // exact up to 22!, all that is asked for
-    for (int k = 2; k <= first + step * static_cast<int>(i); ++k) factorial *= k;
-    terms[i] = (alternating && i % 2 == 1 ? -1.0 : 1.0) / factorial;
-  }
-  return terms;
 }
 
 double power_of_two(int exponent) {  // -1022 <= exponent <= 1023
@@ -62,24 +47,21 @@ bool is_finite(double x) { return x - x == 0; }
 }  // namespace
 
 double exp(double x) {
-  if (x != x) return x;
+  if (x != x) return kNan;
   if (x > 709.8) return kInfinity;
   if (x < -745.2) return 0;
-  constexpr double kLog2E = 0x1.71547652b82fep+0;
   const double scaled = x * kLog2E;
   const int k = static_cast<int>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
   const double r = (x - k * kLn2High) - k * kLn2Low;  // |r| <= 0.3466
-  // exp(r) - 1 - r by its Taylor series to r^14: truncation below 2^-61.
-  static constexpr auto kTerms = inverse_factorials<13>(2, 1, false);
-  const double value = 1 + (r + r * r * polynomial(kTerms, r));
+  const double value = 1 + (r + r * r * polynomial(kExpTerms, r));
   // In two factors, since 2^k alone may overflow or be subnormal; the second product rounds once at most.
   const int half = k / 2;
   return value * power_of_two(half) * power_of_two(k - half);
 }
 
 double log(double x) {
-  if (x != x || x == kInfinity) return x;
-  if (x < 0) return kNan;
+  if (x != x || x < 0) return kNan;
+  if (x == kInfinity) return x;
   if (x == 0) return -kInfinity;
   int exponent = 0;
   if (x < 0x1p-1022) {
@@ -119,7 +101,7 @@ double cos(double x) {
 }
 
 double tanh(double x) {
-  if (x != x) return x;
+  if (x != x) return kNan;
   const double magnitude = x < 0 ? -x : x;
   if (magnitude > 22) return x < 0 ? -1 : 1;  // 2 exp(-44) is below half an ulp of 1
   if (magnitude > 1) {
@@ -135,17 +117,38 @@ double tanh(double x) {
 
 double pow(double x, double y) { return exp(y * log(x)); }
 
+double rsqrt(double x) { return 1 / std::sqrt(x); }
+
+double sigmoid(double x) {
+  if (x < -700) return exp(x);  // before exp(-x) overflows; 1 is nothing beside it
+  return 1 / (1 + exp(-x));
+}
+
+double silu(double x) {
+  if (x != x) return kNan;
+  if (x < -800) return -0.0;  // 800 exp(-800) is below the smallest subnormal
+  if (x < -700) {             // as above, but exp(x) may be subnormal where the product is not
+    const double root = exp(0.5 * x);
+    return x * root * root;
+  }
+  return x / (1 + exp(-x));
+}
+
 float exp(float x) { return static_cast<float>(exp(static_cast<double>(x))); }
 float log(float x) { return static_cast<float>(log(static_cast<double>(x))); }
 float sin(float x) { return static_cast<float>(sin(static_cast<double>(x))); }
 float cos(float x) { return static_cast<float>(cos(static_cast<double>(x))); }
 float tanh(float x) { return static_cast<float>(tanh(static_cast<double>(x))); }
-float rsqrt(float x) { return static_cast<float>(1 / std::sqrt(static_cast<double>(x))); }
-float sigmoid(float x) { return static_cast<float>(1 / (1 + exp(-static_cast<double>(x)))); }
+float rsqrt(float x) {
+  const double value = 1 / std::sqrt(static_cast<double>(x));
+  return static_cast<float>(value == value ? value : kNan);
+}
+float sigmoid(float x) { return static_cast<float>(sigmoid(static_cast<double>(x))); }
 
 float silu(float x) {
+  if (x != x) return std::numeric_limits<float>::quiet_NaN();
   // Written as a product for negative x: the quotient x / (1 + exp(-x)) would overflow its divisor at -inf.
-  if (x < -200) return -0.0F;  // 200 exp(-200) is below the smallest subnormal float
+  if (x < kSiluIsZero) return -0.0F;
   return static_cast<float>(x / (1 + exp(-static_cast<double>(x))));
 }
 

@@ -1,8 +1,8 @@
 // Elementary functions whose bits are the same on every machine: +, -, *, / and sqrt in double, no FMA, no libm.
 //
 // The float versions round a double result once: within 1 float ulp of the true value for every finite argument (in
-// fact within 0.5001). The double versions are within 3 double ulp. Special values as in IEC 60559: NaN gives NaN,
-// poles give infinities, arguments outside the domain give NaN.
+// fact within 0.5001). The double versions are within 3 double ulp. Special values as in IEC 60559: poles
+// give infinities; NaN and arguments outside the domain give the one NaN 0x7fc00000 (0x7ff8000000000000).
 #pragma once
 
 namespace lastbit::numerics {
@@ -15,6 +15,9 @@ namespace lastbit::numerics {
 [[nodiscard]] double tanh(double x);
 // x^y = exp(y log x) for x > 0: relative error about |y log x| double ulp, so good to float for |y log x| < 1e6.
 [[nodiscard]] double pow(double x, double y);
+[[nodiscard]] double rsqrt(double x);    // 1 / sqrt(x)
+[[nodiscard]] double sigmoid(double x);  // 1 / (1 + exp(-x))
+[[nodiscard]] double silu(double x);     // x sigmoid(x)
 
 [[nodiscard]] float exp(float x);
 [[nodiscard]] float log(float x);

@@ -32,10 +32,14 @@ struct TileShape {
   std::int64_t cols;
 };
 
+// To FP32.
+bool aligned(const GemmOutput& output) {
+  return reinterpret_cast<std::uintptr_t>(output.bytes.data()) % alignof(float) == 0;
+}
+
 // Whether a tile's FP32 results wait in a buffer rather than in D.
 bool buffered(const GemmOutput& output) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(output.bytes.data()) % alignof(float) == 0;
-  return output.format != Format::kF32 || output.accumulate || !aligned;
+  return output.format != Format::kF32 || output.accumulate || !aligned(output);
 }
 
 // Of the first of `problems` like this one.
@@ -86,6 +90,12 @@ void store_output(Format format, float value, std::byte* place) {
 // Moves a tile's results from their buffer to D.
 void write_tile(const OutputTile& tile, std::int64_t n, const GemmOutput& output) {
   const std::int64_t width = describe(output.format).storage_bytes;
+  if (output.format == Format::kF32 && output.accumulate && aligned(output)) {  // weight gradients
+    float* d = reinterpret_cast<float*>(output.bytes.data()) + tile.row * n + tile.col;
+    for (std::int64_t i = 0; i < tile.rows; ++i)
+      for (std::int64_t j = 0; j < tile.cols; ++j) d[i * n + j] = d[i * n + j] + tile.y[i * tile.stride + j];
+    return;
+  }
   for (std::int64_t i = 0; i < tile.rows; ++i) {
     std::byte* place = output.bytes.data() + ((tile.row + i) * n + tile.col) * width;
     for (std::int64_t j = 0; j < tile.cols; ++j, place += width) {

@@ -239,6 +239,22 @@ class TileRun {
     return j;
   }
 
+  template <typename F, typename V>
+  HWY_INLINE V promoted(F f, V partial, float scale_a, const float* scale_b, V y) const {
+    const PromotionOrder order = problem_.promotion.order;
+    const auto sa = hn::Set(f, scale_a);
+    const auto sb = hn::LoadU(f, scale_b);
+    V sum;
+    if (order == PromotionOrder::kDeepgemm)
+      sum = hn::MulAdd(partial, hn::Mul(sa, sb), y);
+    else if (order == PromotionOrder::kCublas)
+      sum = hn::MulAdd(hn::Mul(partial, sa), sb, y);
+    else
+      sum = hn::Add(y, hn::Mul(partial, hn::Mul(sa, sb)));
+    const auto nan = hn::BitCast(f, hn::Set(hn::RebindToUnsigned<F>(), 0x7fffffffu));
+    return hn::IfThenElse(hn::Eq(sum, sum), sum, nan);
+  }
+
   // promote() on whole vectors; the number of columns done: none where FMA would be two roundings.
   HWY_INLINE std::int64_t promote_vectors(const T* c, std::int64_t cols, float scale_a, const float* scale_b,
                                           float* y) {
@@ -246,22 +262,9 @@ class TileRun {
     const hn::ScalableTag<T> d;
     const hn::Rebind<float, decltype(d)> f;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-    const PromotionOrder order = problem_.promotion.order;
-    const auto sa = hn::Set(f, scale_a);
-    const auto nan = hn::BitCast(f, hn::Set(hn::Rebind<std::uint32_t, decltype(d)>(), 0x7fffffffu));
     std::int64_t j = 0;
-    for (; j + lanes <= cols; j += lanes) {
-      const auto partial = to_floats(hn::Load(d, c + j));
-      const auto sb = hn::LoadU(f, scale_b + j);
-      auto sum = hn::LoadU(f, y + j);
-      if (order == PromotionOrder::kDeepgemm)
-        sum = hn::MulAdd(partial, hn::Mul(sa, sb), sum);
-      else if (order == PromotionOrder::kCublas)
-        sum = hn::MulAdd(hn::Mul(partial, sa), sb, sum);
-      else
-        sum = hn::Add(sum, hn::Mul(partial, hn::Mul(sa, sb)));
-      hn::StoreU(hn::IfThenElse(hn::Eq(sum, sum), sum, nan), f, y + j);
-    }
+    for (; j + lanes <= cols; j += lanes)
+      hn::StoreU(promoted(f, to_floats(hn::Load(d, c + j)), scale_a, scale_b + j, hn::LoadU(f, y + j)), f, y + j);
     return j;
 #else
     (void)c, (void)cols, (void)scale_a, (void)scale_b, (void)y;
@@ -289,10 +292,16 @@ class TileRun {
     load_scales_b(0);
     for (std::int64_t i = 0; i < tile_.rows; ++i) {
       const float scale = scale_a(i, 0);
-      for (std::int64_t j = 0; j < tile_.cols; ++j) {
-        float& y = tile_.y[i * tile_.stride + j];
-        y = promote(problem_.promotion.order, y, scale, scale_b_[static_cast<std::size_t>(j)], 0.0F);
-      }
+      float* y = tile_.y + i * tile_.stride;
+      std::int64_t j = 0;
+#if HWY_NATIVE_FMA
+      const hn::ScalableTag<float> f;
+      const auto lanes = static_cast<std::int64_t>(hn::Lanes(f));
+      for (; j + lanes <= tile_.cols; j += lanes)
+        hn::StoreU(promoted(f, hn::LoadU(f, y + j), scale, scale_b_.data() + j, hn::Zero(f)), f, y + j);
+#endif
+      for (; j < tile_.cols; ++j)
+        y[j] = promote(problem_.promotion.order, y[j], scale, scale_b_[static_cast<std::size_t>(j)], 0.0F);
     }
   }
 

@@ -274,12 +274,15 @@ std::vector<float> dequantize(const Quantized& quantized) {
   for (std::uint32_t code = 0; code < codes; ++code) table[code] = decode(code, quantized.format);
   const std::int64_t columns = scale_shape(quantized.matrix(), quantized.tile).columns;
   core::parallel_for(quantized.rows, kChunkRows, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t j = 0; j < quantized.cols; ++j) {
-        const auto place = static_cast<std::size_t>(i * quantized.cols + j);
-        values[place] = table[static_cast<std::size_t>(quantized.codes[place])] *
-                        scale_at(quantized.scales, quantized.tile, columns, i, j);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::byte* code = quantized.codes.data() + i * quantized.cols;
+      float* value = values.data() + i * quantized.cols;
+      for (std::int64_t first = 0; first < quantized.cols; first += quantized.tile.k) {
+        const std::int64_t after = std::min(first + quantized.tile.k, quantized.cols);
+        const float scale = scale_at(quantized.scales, quantized.tile, columns, i, first);
+        for (std::int64_t j = first; j < after; ++j) value[j] = table[static_cast<std::size_t>(code[j])] * scale;
       }
+    }
   });
   return values;
 }

@@ -18,22 +18,39 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::ScalableTag<float>;
 using Words = hn::RebindToUnsigned<Floats>;
 
+// Numbers of a format, decoded once: an Encoder is made for every line.
+struct Marks {
+  explicit Marks(Format format)
+      : largest(decode(describe(format).max_finite_code(), format)),
+        least_normal(decode(1u << describe(format).fraction_bits, format)),
+        smallest(decode(1, format)) {}
+  float largest;
+  float least_normal;
+  float smallest;
+};
+
+const Marks& marks_of(Format format) {
+  static const std::array<Marks, 3> kMarks = {Marks(Format::kE4M3), Marks(Format::kE5M2), Marks(Format::kE2M1)};
+  return kMarks.at(format == Format::kE4M3 ? 0 : format == Format::kE5M2 ? 1 : 2);
+}
+
 // FP32 to codes of a format of at most 8 bits, to nearest even, saturating.
 class Encoder {
  public:
   explicit Encoder(Format format) {
     const FormatDescriptor& d = describe(format);
+    const Marks& marks = marks_of(format);
     const Words words;
     const Floats floats;
     dropped_bits_ = 23 - d.fraction_bits;
     sign_shift_ = 31 - std::countr_zero(d.sign_code());
     sign_ = hn::Set(words, d.sign_code());
-    largest_ = hn::Set(floats, decode(d.max_finite_code(), format));
-    least_normal_ = hn::Set(floats, decode(1u << d.fraction_bits, format));
+    largest_ = hn::Set(floats, marks.largest);
+    least_normal_ = hn::Set(floats, marks.least_normal);
     rebias_ = hn::Set(words, static_cast<std::uint32_t>(127 - d.bias) << d.fraction_bits);
     below_half_ = hn::Set(words, (1u << (dropped_bits_ - 1)) - 1);
     // Its last place is the format's smallest number: adding it rounds to a multiple of that.
-    magic_ = hn::Set(floats, decode(1, format) * 0x1p23F);
+    magic_ = hn::Set(floats, marks.smallest * 0x1p23F);
   }
 
   [[nodiscard]] HWY_INLINE hn::Vec<Words> operator()(hn::Vec<Floats> value) const {

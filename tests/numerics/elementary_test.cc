@@ -118,8 +118,8 @@ TEST(Elementary, FloatsAreWithinHalfAUlpAndALittle) {
   expect_close<float>("cos", static_cast<FloatFunction>(cos), mpfr_cos, 200000, false, kLimit, kSamples);
   expect_close<float>("tanh", static_cast<FloatFunction>(tanh), mpfr_tanh, 12, false, kLimit, kSamples);
   expect_close<float>("rsqrt", rsqrt, mpfr_rec_sqrt, 10, true, kLimit, kSamples);
-  expect_close<float>("sigmoid", sigmoid, mpfr_sigmoid, 105, false, kLimit, kSamples);
-  expect_close<float>("silu", silu, mpfr_silu, 110, false, kLimit, kSamples);
+  expect_close<float>("sigmoid", static_cast<FloatFunction>(sigmoid), mpfr_sigmoid, 105, false, kLimit, kSamples);
+  expect_close<float>("silu", static_cast<FloatFunction>(silu), mpfr_silu, 110, false, kLimit, kSamples);
 }
 
 TEST(Elementary, DoublesAreWithinThreeUlp) {
@@ -129,6 +129,9 @@ TEST(Elementary, DoublesAreWithinThreeUlp) {
   expect_close<double>("sin", static_cast<DoubleFunction>(sin), mpfr_sin, 1e6, false, 3, kFewer);
   expect_close<double>("cos", static_cast<DoubleFunction>(cos), mpfr_cos, 1e6, false, 3, kFewer);
   expect_close<double>("tanh", static_cast<DoubleFunction>(tanh), mpfr_tanh, 20, false, 3, kFewer);
+  expect_close<double>("sigmoid", static_cast<DoubleFunction>(sigmoid), mpfr_sigmoid, 750, false, 3, kFewer);
+  expect_close<double>("silu", static_cast<DoubleFunction>(silu), mpfr_silu, 805, false, 3, kFewer);
+  expect_close<double>("rsqrt", static_cast<DoubleFunction>(rsqrt), mpfr_rec_sqrt, 10, true, 3, kFewer);
 }
 
 // Floats whose distance from a multiple of pi/2 is smallest for their exponent lose the most bits to the reduction:
@@ -160,8 +163,10 @@ TEST(Elementary, SpecialValues) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   for (const FloatFunction function :
        {static_cast<FloatFunction>(exp), static_cast<FloatFunction>(log), static_cast<FloatFunction>(sin),
-        static_cast<FloatFunction>(cos), static_cast<FloatFunction>(tanh), rsqrt, sigmoid, silu})
-    EXPECT_TRUE(std::isnan(function(kNan)));
+        static_cast<FloatFunction>(cos), static_cast<FloatFunction>(tanh), static_cast<FloatFunction>(rsqrt),
+        static_cast<FloatFunction>(sigmoid), static_cast<FloatFunction>(silu)})
+    for (const float nan : {kNan, -kNan, std::bit_cast<float>(0x7f800001u), std::bit_cast<float>(0xffc12345u)})
+      EXPECT_EQ(std::bit_cast<std::uint32_t>(function(nan)), 0x7fc00000u);
   EXPECT_EQ(exp(kInf), kInf);
   EXPECT_EQ(exp(-kInf), 0.0F);
   EXPECT_EQ(exp(0.0F), 1.0F);
@@ -177,11 +182,16 @@ TEST(Elementary, SpecialValues) {
   EXPECT_TRUE(std::signbit(sin(-0.0F)));
   EXPECT_EQ(rsqrt(0.0F), kInf);
   EXPECT_EQ(rsqrt(kInf), 0.0F);
-  EXPECT_TRUE(std::isnan(rsqrt(-1.0F)));
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(rsqrt(-1.0F)), 0x7fc00000u);
   EXPECT_EQ(sigmoid(kInf), 1.0F);
   EXPECT_EQ(sigmoid(-kInf), 0.0F);
   EXPECT_EQ(silu(kInf), kInf);
   EXPECT_EQ(silu(-kInf), 0.0F);
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(sigmoid(kInfinity), 1.0);
+  EXPECT_EQ(sigmoid(-kInfinity), 0.0);
+  EXPECT_EQ(silu(kInfinity), kInfinity);
+  EXPECT_EQ(silu(-kInfinity), 0.0);
 }
 
 TEST(Elementary, Power) {
