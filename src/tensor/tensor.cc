@@ -139,12 +139,17 @@ Tensor Tensor::clone() const {
     if (size_ > 0) std::memcpy(copy.writable_, data_, nbytes());
     return copy;
   }
-  Shape index(shape_.size(), 0);
-  for (std::int64_t i = 0; i < size_; ++i) {
+  // Runs of elements without gaps: those of the axes from `inner` on.
+  std::size_t inner = shape_.size();
+  std::int64_t run = 1;
+  while (inner > 0 && (shape_[inner - 1] == 1 || strides_[inner - 1] == run)) run *= shape_[--inner];
+  const std::size_t run_bytes = static_cast<std::size_t>(run) * width;
+  Shape index(inner, 0);
+  for (std::int64_t i = 0; i < size_; i += run) {
     const std::int64_t offset = std::inner_product(index.begin(), index.end(), strides_.begin(), std::int64_t{0});
     std::memcpy(copy.writable_ + static_cast<std::size_t>(i) * width, data_ + offset * static_cast<std::int64_t>(width),
-                width);
-    for (std::size_t axis = shape_.size(); axis-- > 0;) {
+                run_bytes);
+    for (std::size_t axis = inner; axis-- > 0;) {
       if (++index[axis] < shape_[axis]) break;
       index[axis] = 0;
     }

@@ -43,6 +43,27 @@ TEST(Tensor, ViewsShareBytesAndClonesDoNot) {
             (std::vector<float>{0, 30, 1, 4, 2, 5}));
 }
 
+TEST(Tensor, ClonesOfViewsAreInTheViewsOwnOrder) {
+  // Element [i, j, k] of iota({3, 4, 5}) is 20 i + 5 j + k.
+  const auto clone_is = [](const Tensor& view, std::int64_t i0, std::int64_t j0, std::int64_t k0, bool turned) {
+    const Tensor copy = view.clone();
+    std::vector<float> expected;
+    for (std::int64_t a = 0; a < view.dim(0); ++a)
+      for (std::int64_t b = 0; b < view.dim(1); ++b)
+        for (std::int64_t k = 0; k < view.dim(2); ++k)
+          expected.push_back(static_cast<float>(20 * (i0 + (turned ? b : a)) + 5 * (j0 + (turned ? a : b)) + k0 + k));
+    EXPECT_EQ(copy.shape(), view.shape());
+    EXPECT_EQ(std::vector<float>(copy.values<float>().begin(), copy.values<float>().end()), expected);
+  };
+  const Tensor all = iota({3, 4, 5});
+  clone_is(all.slice(2, 1, 4), 0, 0, 1, false);
+  clone_is(all.slice(2, 2, 3), 0, 0, 2, false);
+  clone_is(all.slice(1, 1, 3), 0, 1, 0, false);
+  clone_is(all.slice(0, 1, 3).slice(1, 2, 3).slice(2, 0, 2), 1, 2, 0, false);
+  clone_is(all.transpose(0, 1), 0, 0, 0, true);
+  clone_is(all.transpose(0, 1).slice(2, 3, 5), 0, 0, 3, true);
+}
+
 TEST(Tensor, ReshapeKeepsTheCount) {
   EXPECT_EQ(iota({2, 6}).reshape({3, 4}).shape(), (Shape{3, 4}));
   EXPECT_THROW((void)iota({2, 6}).reshape({5}), core::Error);
