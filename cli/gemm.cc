@@ -9,10 +9,10 @@
 #include <tuple>
 #include <utility>
 
-#include "check/unit_file.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
+#include "io/unit_file.h"
 #include "numerics/grouped_gemm.h"
 #include "numerics/parse.h"
 #include "numerics/quantize.h"
@@ -89,7 +89,7 @@ LoadedScales load_scales(const std::string& path, const tensor::Shape& lead, num
 
 numerics::MmaRule rule_of(const GemmOptions& options) {
   const numerics::GemmPolicy& policy = numerics::find_gemm_policy(options.numerics);
-  const numerics::Unit unit = check::find_unit(options.unit.empty() ? policy.unit : options.unit);
+  const numerics::Unit unit = io::find_unit(options.unit.empty() ? policy.unit : options.unit);
   const auto type = [&](const std::string& name) {
     return name.empty() ? policy.operand : numerics::find_operand_type(unit, name);
   };

@@ -7,10 +7,10 @@
 #include <memory>
 
 #include "check/golden_vectors.h"
-#include "check/unit_file.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/hdf5.h"
+#include "io/unit_file.h"
 #include "numerics/parse.h"
 
 namespace lastbit::cli {
@@ -60,7 +60,7 @@ check::GoldenRequest request_of(const GoldenOptions& options) {
   for (const std::string& shape : options.shapes) request.shapes.push_back(parse_shape(shape));
   for (const std::string& family : options.families) request.families.push_back(check::find_input_family(family));
   request.seed = options.seed;
-  request.unit = check::find_unit(options.unit);
+  request.unit = io::find_unit(options.unit);
   request.a = numerics::find_operand_type(request.unit, options.a_type);
   request.b = options.b_type.empty() ? request.a : numerics::find_operand_type(request.unit, options.b_type);
   request.d = numerics::require_format(options.d_type);

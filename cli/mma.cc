@@ -2,10 +2,10 @@
 #include <memory>
 #include <optional>
 
-#include "check/unit_file.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
+#include "io/unit_file.h"
 #include "numerics/units.h"
 #include "tensor/codes.h"
 
@@ -24,7 +24,7 @@ struct MmaOptions {
 };
 
 int run_mma(const MmaOptions& options) {
-  const numerics::Unit unit = check::find_unit(options.unit);
+  const numerics::Unit unit = io::find_unit(options.unit);
   const numerics::Format a_type = numerics::find_operand_type(unit, options.a_type);
   const numerics::Format b_type = numerics::find_operand_type(unit, options.b_type);
   const numerics::Format d_type = numerics::find_operand_type(unit, options.d_type);

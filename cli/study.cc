@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "check/accumulation_study.h"
-#include "check/unit_file.h"
 #include "cli/command.h"
 #include "core/error.h"
+#include "io/unit_file.h"
 #include "numerics/units.h"
 
 namespace lastbit::cli {
@@ -87,7 +87,7 @@ void print_json(const StudyOptions& options, const numerics::MmaRule& rule, cons
 }
 
 int run_accumulation(const StudyOptions& options) {
-  const numerics::Unit unit = check::find_unit(options.unit);
+  const numerics::Unit unit = io::find_unit(options.unit);
   const numerics::Format a = numerics::find_operand_type(unit, options.a_type);
   const numerics::Format b = options.b_type.empty() ? a : numerics::find_operand_type(unit, options.b_type);
   const numerics::MmaRule rule = numerics::rule_of(unit, a, b, numerics::Format::kF32);

@@ -6,9 +6,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "check/unit_file.h"
 #include "cli/command.h"
 #include "core/error.h"
+#include "io/unit_file.h"
 #include "numerics/gemm.h"
 
 namespace lastbit::cli {
@@ -93,7 +93,7 @@ void print_json(const std::vector<Unit>& units) {
 
 int run_units(const UnitsOptions& options) {
   std::vector<Unit> units(numerics::units().begin(), numerics::units().end());
-  if (!options.unit.empty()) units = {check::find_unit(options.unit)};
+  if (!options.unit.empty()) units = {io::find_unit(options.unit)};
   if (options.json)
     print_json(units);
   else
