@@ -1,19 +1,21 @@
 #include "ops/numerics.h"
 
-#include <algorithm>
-#include <vector>
-
-#include "core/error.h"
-#include "core/suggest.h"
+#include "core/parallel.h"
+#include "numerics/bf16.h"
 
 namespace lastbit::ops {
 
-Numerics numerics_by_name(const std::string& name) {
-  static const std::vector<std::string> kNames = {"fp64", "fp32", "bf16", "fp8-h800", "fp8-h800-nopromote", "fp8-b200"};
-  if (name == "fp32") return {Policy::kFp32};
-  if (std::find(kNames.begin(), kNames.end(), name) != kNames.end())
-    core::fail_unsupported("numerics '{}': the model's operators follow fp32 only in this version", name);
-  core::fail_input("numerics '{}': found no such policy, expected fp32{}", name, core::suggestion(name, kNames));
+tensor::DType value_dtype(const Numerics& numerics) {
+  return numerics.values == Values::kF64 ? tensor::DType::kF64 : tensor::DType::kF32;
+}
+
+void settle(tensor::Tensor& x, const Numerics& numerics) {
+  if (numerics.values != Values::kBF16) return;
+  const auto values = x.mutable_values<float>();
+  core::parallel_for(x.size(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      values[i] = numerics::round_bf16(values[i]);
+  });
 }
 
 }  // namespace lastbit::ops

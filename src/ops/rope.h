@@ -1,4 +1,5 @@
-// Rotary position embedding (Su et al., arXiv 2104.09864) with YaRN (Peng et al., arXiv 2309.00071).
+// Rotary position embedding (Su et al., arXiv 2104.09864) with YaRN (Peng et al., arXiv 2309.00071) or Llama 3's
+// frequency scaling.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +26,26 @@ struct YarnParameters {
   double mscale_all_dim = 0;
 };
 
+// Waves longer than original_positions / low_freq_factor are divided by `factor`, those shorter than
+// original_positions / high_freq_factor stay, in between a share moves linearly in the number of turns (transformers,
+// modeling_rope_utils: _compute_llama3_parameters).
+struct Llama3Parameters {
+  double factor = 8;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  double original_positions = 8192;
+};
+
 struct RopeParameters {
   std::int64_t dim = 0;
   double theta = 10000;
-  std::optional<YarnParameters> yarn;
+  std::optional<YarnParameters> yarn = std::nullopt;
+  std::optional<Llama3Parameters> llama3 = std::nullopt;  // not beside yarn
 };
 
-// cos and sin [positions, dim/2] FP32, already times YaRN's attention factor m(mscale) / m(mscale_all_dim).
+// cos and sin [positions, dim/2] FP32 or FP64, already times YaRN's attention factor m(mscale) / m(mscale_all_dim).
 struct RopeTables {
-  tensor::Tensor inv_freq;  // [dim/2] FP32
+  tensor::Tensor inv_freq;  // [dim/2] of the same type
   tensor::Tensor cos;
   tensor::Tensor sin;
 };
@@ -48,13 +60,22 @@ struct YarnRange {
 };
 [[nodiscard]] YarnRange yarn_range(const RopeParameters& parameters);
 
-// Frequencies and angles in double with the functions of numerics/elementary.h, rounded to FP32 once at the end, so the
-// tables hold for any position; FP32 angles, as some frameworks use, drift by position * 2^-25.
-[[nodiscard]] RopeTables rope_tables(const RopeParameters& parameters, std::int64_t positions);
+// Frequencies and angles in double with the functions of numerics/elementary.h, rounded to `dtype` (FP32 or FP64) once
+// at the end, so the tables hold for any position; FP32 angles, as some frameworks use, drift by position * 2^-25.
+[[nodiscard]] RopeTables rope_tables(const RopeParameters& parameters, std::int64_t positions,
+                                     tensor::DType dtype = tensor::DType::kF32);
 
-// Turns the first `dim` elements at every `stride` elements of x: `count` vectors, vector i at position
-// (i / vectors_a_position) % positions. In place, FP32: a cos - b sin and b cos + a sin, three roundings each.
-void apply_rope(float* x, std::int64_t count, std::int64_t stride, std::int64_t vectors_a_position,
-                const RopeTables& tables, RopeLayout layout);
+// Turns elements first ... first + dim - 1 of every vector of x [..., S, heads, width] in place; x and the tables of
+// one type. A token's position is its index along S, or positions[token] where `positions` (i64, one for each of the
+// ... S tokens) is given: packed documents start again at 0, decoding goes on at what the cache holds.
+// a cos - b sin and b cos + a sin, three roundings each.
+// Errors: a position outside the tables, or vectors too short, are internal errors.
+void apply_rope(tensor::Tensor& x, const RopeTables& tables, RopeLayout layout, std::int64_t first = 0,
+                const tensor::Tensor* positions = nullptr);
+
+// From the gradient of apply_rope's result to that of its argument, in place: the transposed turn (a cos + b sin and
+// b cos - a sin, three roundings each), places as before the turn. Arguments as apply_rope.
+void apply_rope_backward(tensor::Tensor& dx, const RopeTables& tables, RopeLayout layout, std::int64_t first = 0,
+                         const tensor::Tensor* positions = nullptr);
 
 }  // namespace lastbit::ops

@@ -1,22 +1,21 @@
 #pragma once
 
-#include "ops/numerics.h"
 #include "tensor/tensor.h"
 
 namespace lastbit::ops {
 
-// gate, up: [width, d]; down: [d, width]; FP32.
-struct SwigluWeights {
-  tensor::Tensor gate;
-  tensor::Tensor up;
-  tensor::Tensor down;
-};
-
-// silu(gate) * up, element by element, both [..., width]. Source: Shazeer, arXiv 2002.05202.
+// silu(gate) * up, element by element, both [..., width], FP32 or FP64: silu by numerics::silu, one product. Source:
+// Shazeer, arXiv 2002.05202.
 [[nodiscard]] tensor::Tensor swiglu(const tensor::Tensor& gate, const tensor::Tensor& up);
 
-// down(silu(gate x) * up x): x [..., d] -> [..., d].
-[[nodiscard]] tensor::Tensor swiglu_ffn(const tensor::Tensor& x, const SwigluWeights& weights,
-                                        const Numerics& numerics);
+struct SwigluGradients {
+  tensor::Tensor dgate;
+  tensor::Tensor dup;
+};
+
+// The gradients of swiglu for dy [..., width], all of one shape and type. With a = silu(gate) as in the forward pass
+// and s = numerics::sigmoid(gate), every operation rounded: dup = dy a and dgate = (dy up) (s + a (1 - s)).
+[[nodiscard]] SwigluGradients swiglu_backward(const tensor::Tensor& dy, const tensor::Tensor& gate,
+                                              const tensor::Tensor& up);
 
 }  // namespace lastbit::ops

@@ -47,7 +47,9 @@ TEST(Router, WorkedExampleOfV3) {
 TEST(Router, WorkedExampleOfDeepSeekMoE) {
   const std::vector<float> tokens = {0.2F, 0.6F, 0.9F, 0.1F, -0.2F, 0.8F};
   const std::vector<float> centroids = {0.5F, 0.5F, 0.1F, 0.9F, 0.9F, 0.1F, -0.3F, 0.7F};
-  const Tensor logits = linear(Tensor::from<float>({3, 2}, tokens), Tensor::from<float>({4, 2}, centroids), {});
+  const LinearNumerics fp32;
+  const Tensor logits =
+      linear({Tensor::from<float>({3, 2}, tokens), fp32, {}}, Tensor::from<float>({4, 2}, centroids), fp32, {});
   RouterRule rule;
   rule.affinity = Affinity::kSoftmax;
   rule.normalise = false;

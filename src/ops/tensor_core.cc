@@ -1,0 +1,105 @@
+#include "ops/tensor_core.h"
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "numerics/bf16.h"
+#include "ops/matrix.h"
+
+namespace lastbit::ops {
+namespace {
+
+numerics::Quantized bf16_codes(const numerics::FloatMatrix& x, const std::string& what) {
+  numerics::Quantized result{numerics::Format::kBF16, x.rows, x.cols, {}, {}, {}};
+  result.codes.resize(2 * x.values.size());
+  core::parallel_for(x.rows * x.cols, kElementsATask, [&](std::int64_t begin, std::int64_t end) {
+    std::uint32_t specials = 0;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::uint16_t code = numerics::bf16_code(x.values[static_cast<std::size_t>(i)]);
+      specials |= (code & 0x7f80U) == 0x7f80U ? 1U : 0U;
+      std::memcpy(result.codes.data() + 2 * i, &code, sizeof(code));
+    }
+    if (specials != 0) numerics::fail_not_finite(x, what + ", rounded to BF16");
+  });
+  return result;
+}
+
+numerics::QuantizeRule rule_for(const OperandNumerics& numerics, std::int64_t rows, std::int64_t k) {
+  numerics::QuantizeRule rule = numerics.rule;
+  rule.format = numerics.format;
+  rule.tile = numerics::find_scale_tile(numerics.tile, rows, k);
+  return rule;
+}
+
+}  // namespace
+
+numerics::CodeMatrix CodedOperand::matrix() const {
+  numerics::CodeMatrix matrix = codes.matrix();
+  if (transposed) {
+    std::swap(matrix.rows, matrix.cols);
+    matrix.transposed = true;
+  }
+  return matrix;
+}
+
+CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics, const std::string& what) {
+  if (!numerics.scaled()) return {bf16_codes(x, what), false};
+  return {numerics::quantize(x, rule_for(numerics, x.rows, x.cols), what), false};
+}
+
+CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics, const std::string& what) {
+  if (!numerics.scaled()) return {bf16_codes(x, what), true};
+  return {numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), what), false};
+}
+
+std::vector<float> coded_values(const CodedOperand& operand) {
+  const numerics::Quantized& codes = operand.codes;
+  if (codes.format != numerics::Format::kBF16) return numerics::dequantize(codes);
+  std::vector<float> values(static_cast<std::size_t>(codes.rows * codes.cols));
+  core::parallel_for(codes.rows * codes.cols, kElementsATask, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::uint16_t code = 0;
+      std::memcpy(&code, codes.codes.data() + 2 * i, sizeof(code));
+      values[static_cast<std::size_t>(i)] = numerics::bf16_value(code);
+    }
+  });
+  return values;
+}
+
+OperandLoss operand_loss(const numerics::FloatMatrix& x, const numerics::Quantized& codes, bool turned) {
+  const std::vector<float> kept = coded_values({codes, false});
+  const numerics::FormatDescriptor& format = numerics::describe(codes.format);
+  OperandLoss loss{x.rows * x.cols, 0, 0};
+  for (std::int64_t i = 0; i < x.rows; ++i)
+    for (std::int64_t j = 0; j < x.cols; ++j) {
+      const float exact = x.values[static_cast<std::size_t>(i * x.cols + j)];
+      const auto place = static_cast<std::size_t>(turned ? j * x.rows + i : i * x.cols + j);
+      if (exact != 0 && kept[place] == 0) ++loss.flushed;
+      if (format.storage_bytes != 1) continue;  // BF16 has FP32's range
+      const auto magnitude = static_cast<std::uint32_t>(codes.codes[place]) & (format.sign_code() - 1);
+      // The largest code, and more than half a step beyond it.
+      const float beyond = std::abs(kept[place]) * (1 + std::ldexp(0.5F, -format.fraction_bits) / 2);
+      if (magnitude == format.max_finite_code() && std::abs(exact) > beyond) ++loss.saturated;
+    }
+  return loss;
+}
+
+void run_products(const ProductNumerics& numerics, std::span<const CodedProduct> products) {
+  std::vector<numerics::GemmOperands> operands;
+  std::vector<numerics::GemmOutput> outputs;
+  for (const CodedProduct& product : products) {
+    numerics::GemmOperands one{product.left->matrix(), product.right->matrix(), {}, {}, {1, 128}, {1, 128}};
+    if (numerics.left.scaled()) one.scale_a = product.left->codes.scales, one.tile_a = product.left->codes.tile;
+    if (numerics.right.scaled()) one.scale_b = product.right->codes.scales, one.tile_b = product.right->codes.tile;
+    const auto elements = static_cast<std::size_t>(one.a.rows * one.b.rows);
+    operands.push_back(one);
+    outputs.push_back(
+        {numerics::Format::kF32, std::as_writable_bytes(std::span(product.d, elements)), product.accumulate});
+  }
+  numerics::gemm_batch(numerics.rule, operands, numerics.promotion, outputs);
+}
+
+}  // namespace lastbit::ops

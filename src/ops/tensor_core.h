@@ -1,0 +1,35 @@
+// Products of linear layers on a tensor core: values to codes, codes through the unit's model. Used by linear.cc alone.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ops/linear.h"
+
+namespace lastbit::ops {
+
+// One group's part of a product: D [m, n] (+)= left [m, k] right [n, k]^T, FP32.
+struct CodedProduct {
+  const CodedOperand* left;
+  const CodedOperand* right;
+  float* d;
+  bool accumulate;
+};
+
+// x [rows, cols] as the product's operand [rows, cols], or [cols, rows] for the transposed form: tiles lie along the
+// operand's own K. Errors: bad input when a value is not finite; `what` names x.
+[[nodiscard]] CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                                        const std::string& what);
+[[nodiscard]] CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                                           const std::string& what);
+
+// The values that the codes stand for, in the layout of the codes.
+[[nodiscard]] std::vector<float> coded_values(const CodedOperand& operand);
+
+// What became of x's elements in its codes; `turned`: these lie as x's transpose.
+[[nodiscard]] OperandLoss operand_loss(const numerics::FloatMatrix& x, const numerics::Quantized& codes, bool turned);
+
+void run_products(const ProductNumerics& numerics, std::span<const CodedProduct> products);
+
+}  // namespace lastbit::ops
