@@ -1,4 +1,4 @@
-// lastbit presets: the models, clusters and jobs that come with the program.
+// lastbit presets: the models, clusters, jobs and numerics policies that come with the program.
 #include <fmt/format.h>
 
 #include <iostream>
@@ -9,6 +9,7 @@
 #include "io/preset_list.h"
 #include "model/config_file.h"
 #include "model/summary.h"
+#include "ops/numerics.h"
 
 namespace lastbit::cli {
 namespace {
@@ -22,13 +23,15 @@ int run_presets() {
     print("model", name, model::summary_line(model::load_model_config(name)));
   for (const io::PresetFile& preset : io::list_presets("clusters")) print("cluster", preset.name, preset.comment);
   for (const io::PresetFile& preset : io::list_presets("jobs")) print("job", preset.name, preset.comment);
+  for (const std::string& name : ops::policy_names()) print("numerics", name, ops::describe_policy(name));
   return core::kExitOk;
 }
 
 }  // namespace
 
 void add_presets(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("presets", "List the models, clusters and jobs that come with the program");
+  CLI::App* command =
+      app.add_subcommand("presets", "List the models, clusters, jobs and numerics policies that come along");
   command->callback([&action] { action = run_presets; });
 }
 

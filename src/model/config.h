@@ -10,7 +10,7 @@ namespace lastbit::model {
 
 enum class AttentionKind { kMla, kGqa };  // kGqa covers MHA (as many KV heads as heads) and MQA (one)
 
-enum class RouterKind { kV3, kV2, kDeepSeekMoE, kGShard, kSwitch };
+enum class RouterKind { kV3, kV2, kDeepSeekMoE, kGShard, kSwitch, kHash, kTopP };
 
 enum class ScoringFunc { kSigmoid, kSoftmax };
 
@@ -21,6 +21,43 @@ enum class TopkMethod {
   kNoauxTc,             // topk_group groups with the largest sum of their two best biased affinities (V3)
 };
 
+// How much of a group counts when groups are compared by sums.
+enum class GroupSum {
+  kTopTwo,    // its two best, as DeepSeek-V3 was released
+  kTopShare,  // its num_experts_per_tok / topk_group best, as published (arXiv 2412.19437, section 2.1.2)
+};
+
+// What a router can do beyond Hugging Face's keys: all off. Nothing is dropped while decoding with a cache.
+struct RouterOptions {
+  double capacity_factor = 0;         // an expert takes this times its even share of the tokens; 0: as many as come
+  bool random_second = false;         // GShard
+  double jitter = 0;                  // Switch, while training: the router reads x times 1 +- this
+  double top_p = 1;                   // top-p
+  std::int64_t hash_seed = 0;         // hash: which function of the token id
+  std::int64_t devices = 1;           // that the experts lie on, in order
+  double device_capacity_factor = 0;  // 0: nothing is dropped
+  double protected_share = 0.1;       // of sequences that are never dropped
+  GroupSum group_sum = GroupSum::kTopTwo;
+  bool masked_at_zero = false;  // V3: experts of other groups compete with an affinity of 0, not at all without
+  bool shared_logits = false;   // the shared experts take part in the softmax (DeepSeekMoE's illustrations)
+};
+
+// Auxiliary losses of the MoE layers beside aux_loss_alpha: all off.
+struct BalanceOptions {
+  bool count_routed = true;  // f counts the choice made, else the top-K of the unbiased affinities
+  double device_alpha = 0;
+  double communication_alpha = 0;
+  double gshard_alpha = 0;
+  double switch_alpha = 0;
+  double z_coefficient = 0;
+};
+
+// When the softmax scale is multiplied by YaRN's m(mscale_all_dim)^2.
+enum class YarnMscale {
+  kAlways,          // transformers
+  kBeyondOriginal,  // DeepSeek's inference code: when max_position_embeddings exceeds the original length
+};
+
 // rope_scaling of type "yarn" (arXiv 2309.00071).
 struct YarnConfig {
   double factor = 1;
@@ -29,6 +66,7 @@ struct YarnConfig {
   double beta_slow = 1;
   double mscale = 1;
   double mscale_all_dim = 0;
+  YarnMscale apply_mscale = YarnMscale::kAlways;
 };
 
 // rope_scaling of type "llama3" (arXiv 2407.21783; transformers, modeling_rope_utils).
@@ -64,8 +102,9 @@ struct ModelConfig {
   double initializer_range = 0.02;
 
   AttentionKind attention = AttentionKind::kMla;
-  std::int64_t head_dim = 0;     // kGqa
-  std::int64_t q_lora_rank = 0;  // kMla; 0: no q-LoRA
+  std::int64_t head_dim = 0;         // kGqa
+  double partial_rotary_factor = 1;  // kGqa: the share of a head that is rotated
+  std::int64_t q_lora_rank = 0;      // kMla; 0: no q-LoRA
   std::int64_t kv_lora_rank = 0;
   std::int64_t qk_nope_head_dim = 0;
   std::int64_t qk_rope_head_dim = 0;
@@ -86,15 +125,32 @@ struct ModelConfig {
   bool norm_topk_prob = true;
   double routed_scaling_factor = 1;
 
+  double aux_loss_alpha = 0;  // of the sequence- or batch-wise balance loss
+  bool seq_aux = true;
+  RouterOptions router_options;
+  BalanceOptions balance;
+
   std::int64_t num_nextn_predict_layers = 0;  // MTP modules
+  std::int64_t medusa_heads = 0;              // parallel heads (arXiv 2401.10774), to compare with
+  bool medusa_own_heads = false;              // each with an output matrix of its own, else the model's
 
   std::optional<Fp8Config> quantization_config;
 
   [[nodiscard]] bool is_moe_layer(std::int64_t layer) const {
     return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
   }
+  // Columns of router logits: experts that are scored. None where a hash chooses.
+  [[nodiscard]] std::int64_t router_width() const {
+    if (router == RouterKind::kHash) return 0;
+    return n_routed_experts + (router_options.shared_logits ? n_shared_experts : 0);
+  }
   [[nodiscard]] std::int64_t qk_head_dim() const {  // of queries and keys as they meet in the attention scores
     return attention == AttentionKind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
+  }
+  // Elements of each head's query and key that are rotated; 0: no positions (NoPE).
+  [[nodiscard]] std::int64_t rotary_dim() const {
+    if (attention == AttentionKind::kMla) return qk_rope_head_dim;
+    return static_cast<std::int64_t>(partial_rotary_factor * static_cast<double>(head_dim));
   }
   [[nodiscard]] std::int64_t value_head_dim() const { return attention == AttentionKind::kMla ? v_head_dim : head_dim; }
 };

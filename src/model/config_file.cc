@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -12,13 +11,13 @@
 #include "io/config_file.h"
 #include "io/config_reader.h"
 #include "io/data_dir.h"
+#include "model/config_router.h"
+#include "model/config_sizes.h"
 
 namespace lastbit::model {
 namespace {
 
 using io::ConfigReader;
-
-constexpr std::int64_t kLargest = std::int64_t{1} << 40;  // products of three sizes stay within what is checked later
 
 // Keys that Hugging Face writes and that change nothing here: bookkeeping, generation defaults, training options.
 constexpr std::array kIrrelevantKeys = {
@@ -27,7 +26,6 @@ constexpr std::array kIrrelevantKeys = {
     "architectures",
     "attention_dropout",
     "auto_map",
-    "aux_loss_alpha",
     "bos_token_id",
     "dtype",
     "eos_token_id",
@@ -39,32 +37,21 @@ constexpr std::array kIrrelevantKeys = {
     "pretraining_tp",
     "return_dict",
     "router_aux_loss_coef",
-    "seq_aux",
     "torch_dtype",
     "transformers_version",
     "use_cache",
 };
 
-std::int64_t positive(const ConfigReader& reader, const std::string& key) {
-  return reader.require_in(key, std::int64_t{1}, kLargest);
-}
-
-// A size that may be missing or null, which means 0; 0 itself is refused unless `zero_allowed`.
-std::int64_t optional_size(const ConfigReader& reader, const std::string& key, bool zero_allowed = true) {
-  if (!reader.has(key)) return 0;
-  return reader.require_in(key, std::int64_t{zero_allowed ? 0 : 1}, kLargest);
-}
-
 void read_sizes(const ConfigReader& reader, ModelConfig& config) {
-  config.vocab_size = positive(reader, "vocab_size");
-  config.hidden_size = positive(reader, "hidden_size");
-  config.intermediate_size = positive(reader, "intermediate_size");
+  config.vocab_size = require_size(reader, "vocab_size");
+  config.hidden_size = require_size(reader, "hidden_size");
+  config.intermediate_size = require_size(reader, "intermediate_size");
   config.num_hidden_layers = reader.require_in("num_hidden_layers", std::int64_t{1}, std::int64_t{100000});
-  config.num_attention_heads = positive(reader, "num_attention_heads");
+  config.num_attention_heads = require_size(reader, "num_attention_heads");
   config.num_key_value_heads = reader.get_or<std::int64_t>("num_key_value_heads", config.num_attention_heads);
   if (config.num_key_value_heads < 1 || config.num_attention_heads % config.num_key_value_heads != 0)
     reader.fail("num_key_value_heads", fmt::format("a divisor of num_attention_heads {}", config.num_attention_heads));
-  config.max_position_embeddings = positive(reader, "max_position_embeddings");
+  config.max_position_embeddings = require_size(reader, "max_position_embeddings");
   config.rms_norm_eps = reader.get_or<double>("rms_norm_eps", 1e-6);
   if (!(config.rms_norm_eps > 0)) reader.fail("rms_norm_eps", "a number above 0");
   config.initializer_range = reader.get_or<double>("initializer_range", config.initializer_range);
@@ -77,7 +64,7 @@ void read_sizes(const ConfigReader& reader, ModelConfig& config) {
 YarnConfig read_yarn(const ConfigReader& reader) {
   YarnConfig yarn;
   yarn.factor = reader.require_in("factor", 1.0, 1e9);
-  yarn.original_max_position_embeddings = positive(reader, "original_max_position_embeddings");
+  yarn.original_max_position_embeddings = require_size(reader, "original_max_position_embeddings");
   yarn.beta_fast = reader.get_or<double>("beta_fast", yarn.beta_fast);
   yarn.beta_slow = reader.get_or<double>("beta_slow", yarn.beta_slow);
   if (!(yarn.beta_slow > 0)) reader.fail("beta_slow", "a number above 0");
@@ -97,7 +84,7 @@ Llama3RopeConfig read_llama3_rope(const ConfigReader& reader) {
   rope.high_freq_factor = reader.require<double>("high_freq_factor");
   if (!(rope.high_freq_factor > rope.low_freq_factor))
     reader.fail("high_freq_factor", fmt::format("a number above low_freq_factor {}", rope.low_freq_factor));
-  rope.original_max_position_embeddings = positive(reader, "original_max_position_embeddings");
+  rope.original_max_position_embeddings = require_size(reader, "original_max_position_embeddings");
   return rope;
 }
 
@@ -135,6 +122,13 @@ void read_rope(const ConfigReader& reader, ModelConfig& config) {
   scaling->finish();
 }
 
+void read_yarn_mscale(const ConfigReader& reader, ModelConfig& config) {
+  if (!reader.has("lastbit_yarn_mscale")) return;
+  if (!config.rope_scaling) reader.fail("lastbit_yarn_mscale", "no such key without rope_scaling of type yarn");
+  const std::string when = reader.require_one_of("lastbit_yarn_mscale", {"always", "beyond_original"});
+  config.rope_scaling->apply_mscale = when == "always" ? YarnMscale::kAlways : YarnMscale::kBeyondOriginal;
+}
+
 void require_even(const ConfigReader& reader, const std::string& key, std::int64_t value) {
   if (value % 2 != 0) reader.fail(key, "an even number, for RoPE turns pairs");
 }
@@ -142,14 +136,17 @@ void require_even(const ConfigReader& reader, const std::string& key, std::int64
 void read_mla(const ConfigReader& reader, ModelConfig& config) {
   config.attention = AttentionKind::kMla;
   config.q_lora_rank = optional_size(reader, "q_lora_rank", false);
-  config.kv_lora_rank = positive(reader, "kv_lora_rank");
-  config.qk_nope_head_dim = positive(reader, "qk_nope_head_dim");
-  config.qk_rope_head_dim = positive(reader, "qk_rope_head_dim");
+  config.kv_lora_rank = require_size(reader, "kv_lora_rank");
+  // Either may be 0: RoPE alone, or no positions at all.
+  config.qk_nope_head_dim = reader.require_in("qk_nope_head_dim", std::int64_t{0}, kLargestSize);
+  config.qk_rope_head_dim = reader.require_in("qk_rope_head_dim", std::int64_t{0}, kLargestSize);
+  if (config.qk_head_dim() == 0) reader.fail("qk_rope_head_dim", "a number above 0 where qk_nope_head_dim is 0");
   require_even(reader, "qk_rope_head_dim", config.qk_rope_head_dim);
-  config.v_head_dim = positive(reader, "v_head_dim");
+  config.v_head_dim = require_size(reader, "v_head_dim");
   config.latent_norm_eps = reader.get_or<double>("lastbit_latent_norm_eps", config.latent_norm_eps);
   if (!(config.latent_norm_eps > 0)) reader.fail("lastbit_latent_norm_eps", "a number above 0");
   config.rope_interleave = reader.get_or<bool>("rope_interleave", true);
+  read_yarn_mscale(reader, config);
   if (reader.get_or<std::int64_t>("qk_head_dim", config.qk_head_dim()) != config.qk_head_dim())
     reader.fail("qk_head_dim", fmt::format("qk_nope_head_dim + qk_rope_head_dim = {}", config.qk_head_dim()));
   // transformers writes the rotary part's width as head_dim for these models.
@@ -163,86 +160,16 @@ void read_gqa(const ConfigReader& reader, ModelConfig& config) {
   config.head_dim = optional_size(reader, "head_dim", false);
   if (config.head_dim != 0) {
     require_even(reader, "head_dim", config.head_dim);
-    return;
-  }
-  if (config.hidden_size % (2 * config.num_attention_heads) != 0)
+  } else if (config.hidden_size % (2 * config.num_attention_heads) != 0) {
     reader.fail("hidden_size",
                 fmt::format("an even multiple of num_attention_heads {}, or a head_dim", config.num_attention_heads));
-  config.head_dim = config.hidden_size / config.num_attention_heads;
-}
-
-void read_groups(const ConfigReader& reader, ModelConfig& config) {
-  if (config.topk_method == TopkMethod::kGreedy) {
-    reader.ignore("n_group");
-    reader.ignore("topk_group");
-    return;
+  } else {
+    config.head_dim = config.hidden_size / config.num_attention_heads;
   }
-  config.n_group = positive(reader, "n_group");
-  config.topk_group = positive(reader, "topk_group");
-  if (config.n_routed_experts % config.n_group != 0)
-    reader.fail("n_group", fmt::format("a divisor of n_routed_experts {}", config.n_routed_experts));
-  const std::int64_t per_group = config.n_routed_experts / config.n_group;
-  if (config.topk_method == TopkMethod::kNoauxTc && per_group < 2)
-    reader.fail("n_group", fmt::format("groups of at least 2 of the {} experts", config.n_routed_experts));
-  if (config.topk_group > config.n_group) reader.fail("topk_group", fmt::format("at most n_group {}", config.n_group));
-  if (config.num_experts_per_tok > config.topk_group * per_group)
-    reader.fail("num_experts_per_tok", fmt::format("at most the {} experts of {} groups of {}",
-                                                   config.topk_group * per_group, config.topk_group, per_group));
-}
-
-// What a model_type fixes about its router, unless lastbit_router says otherwise.
-struct RouterRules {
-  RouterKind kind;
-  std::vector<std::string> scoring;
-  std::vector<std::string> methods;
-  bool norm_topk_prob;
-};
-
-RouterRules router_rules(const ConfigReader& reader, const std::string& model_type) {
-  if (reader.has("lastbit_router")) {
-    const std::string name = reader.require_one_of("lastbit_router", {"gshard", "switch"});
-    const bool gshard = name == "gshard";
-    return {gshard ? RouterKind::kGShard : RouterKind::kSwitch, {"softmax"}, {"greedy"}, gshard};
-  }
-  if (model_type == "deepseek_v3") return {RouterKind::kV3, {"sigmoid"}, {"noaux_tc"}, true};
-  if (model_type == "deepseek_v2") return {RouterKind::kV2, {"softmax"}, {"greedy", "group_limited_greedy"}, false};
-  return {RouterKind::kDeepSeekMoE, {"softmax"}, {"greedy"}, false};
-}
-
-TopkMethod topk_method(const std::string& name) {
-  if (name == "noaux_tc") return TopkMethod::kNoauxTc;
-  return name == "greedy" ? TopkMethod::kGreedy : TopkMethod::kGroupLimitedGreedy;
-}
-
-void read_moe(const ConfigReader& reader, ModelConfig& config) {
-  config.n_routed_experts = optional_size(reader, "n_routed_experts");
-  config.first_k_dense_replace = optional_size(reader, "first_k_dense_replace");
-  if (config.n_routed_experts == 0) {
-    for (const char* key :
-         {"n_shared_experts", "num_experts_per_tok", "moe_intermediate_size", "moe_layer_freq", "n_group", "topk_group",
-          "topk_method", "scoring_func", "norm_topk_prob", "routed_scaling_factor", "lastbit_router"})
-      reader.ignore(key);
-    return;
-  }
-  config.n_shared_experts = optional_size(reader, "n_shared_experts");
-  config.num_experts_per_tok = positive(reader, "num_experts_per_tok");
-  if (config.num_experts_per_tok > config.n_routed_experts)
-    reader.fail("num_experts_per_tok", fmt::format("at most n_routed_experts {}", config.n_routed_experts));
-  config.moe_intermediate_size = positive(reader, "moe_intermediate_size");
-  config.moe_layer_freq = reader.has("moe_layer_freq") ? positive(reader, "moe_layer_freq") : 1;
-
-  const RouterRules rules = router_rules(reader, config.model_type);
-  config.router = rules.kind;
-  const std::string scoring =
-      reader.has("scoring_func") ? reader.require_one_of("scoring_func", rules.scoring) : rules.scoring.front();
-  config.scoring_func = scoring == "sigmoid" ? ScoringFunc::kSigmoid : ScoringFunc::kSoftmax;
-  const std::string method =
-      reader.has("topk_method") ? reader.require_one_of("topk_method", rules.methods) : rules.methods.front();
-  config.topk_method = topk_method(method);
-  config.norm_topk_prob = reader.get_or<bool>("norm_topk_prob", rules.norm_topk_prob);
-  config.routed_scaling_factor = reader.get_or<double>("routed_scaling_factor", 1.0);
-  if (!(config.routed_scaling_factor > 0)) reader.fail("routed_scaling_factor", "a number above 0");
-  read_groups(reader, config);
+  if (!reader.has("partial_rotary_factor")) return;
+  config.partial_rotary_factor = reader.require_in("partial_rotary_factor", 0.0, 1.0);
+  if (config.rotary_dim() % 2 != 0)
+    reader.fail("partial_rotary_factor", fmt::format("an even share of head_dim {}", config.head_dim));
 }
 
 void read_quantization(const ConfigReader& reader, ModelConfig& config) {
@@ -291,6 +218,10 @@ ModelConfig parse_model_config(const nlohmann::json& object, const std::string& 
   }
   if (config.model_type == "deepseek_v3")
     config.num_nextn_predict_layers = optional_size(reader, "num_nextn_predict_layers");
+  config.medusa_heads = optional_size(reader, "lastbit_medusa_heads");
+  config.medusa_own_heads = reader.get_or<bool>("lastbit_medusa_own_heads", false);
+  if (config.medusa_own_heads && config.medusa_heads == 0)
+    reader.fail("lastbit_medusa_own_heads", "false without lastbit_medusa_heads");
   read_quantization(reader, config);
   reader.finish();
   return config;

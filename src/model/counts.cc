@@ -42,7 +42,7 @@ std::int64_t ffn(const ModelConfig& c, std::int64_t width) { return 3 * c.hidden
 
 std::int64_t router(const ModelConfig& c) {
   const std::int64_t bias = c.topk_method == TopkMethod::kNoauxTc ? c.n_routed_experts : 0;
-  return c.n_routed_experts * c.hidden_size + bias;
+  return c.router_width() * c.hidden_size + bias;
 }
 
 void count_mtp(const ModelConfig& c, ParameterCounts& counts) {
@@ -65,7 +65,7 @@ double product_flops(double n, double k) { return ops::matmul_cost(1, n, k, 0, 0
 }  // namespace
 
 std::int64_t ParameterCounts::total() const {
-  return embedding + attention + dense_ffn + routed_experts + shared_experts + routers + norms + head;
+  return embedding + attention + dense_ffn + routed_experts + shared_experts + routers + norms + head + medusa;
 }
 
 std::int64_t ParameterCounts::active() const { return total() - routed_experts + active_routed_experts; }
@@ -86,6 +86,7 @@ ParameterCounts count_parameters(const ModelConfig& c) {
   counts.shared_experts = moe * c.n_shared_experts * expert;
   counts.routers = moe == 0 ? 0 : moe * router(c);
   counts.norms = (2 * c.num_hidden_layers + 1) * c.hidden_size;
+  counts.medusa = c.medusa_heads * c.hidden_size * (c.hidden_size + (c.medusa_own_heads ? c.vocab_size : 0));
   count_mtp(c, counts);
   return counts;
 }
@@ -111,7 +112,7 @@ TokenFlops count_flops(const ModelConfig& c, std::int64_t sequence_tokens, bool 
   flops.dense_ffn = (layers - moe) * 3 * product_flops(d, static_cast<double>(c.intermediate_size));
   flops.routed_experts = moe * static_cast<double>(c.num_experts_per_tok) * expert;
   flops.shared_experts = moe * static_cast<double>(c.n_shared_experts) * expert;
-  flops.routers = moe * product_flops(d, static_cast<double>(c.n_routed_experts));
+  flops.routers = moe * product_flops(d, static_cast<double>(c.router_width()));
   flops.head = product_flops(d, static_cast<double>(c.vocab_size));
   return flops;
 }

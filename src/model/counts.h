@@ -19,6 +19,7 @@ struct ParameterCounts {
   std::int64_t routers = 0;  // weights and, for V3, the balancing biases
   std::int64_t norms = 0;    // two a layer and the final one
   std::int64_t head = 0;
+  std::int64_t medusa = 0;             // parallel heads, with the output matrices that are their own
   std::int64_t mtp_unique = 0;         // what the MTP modules add of their own
   std::int64_t mtp_active_unique = 0;  // of which one token runs through
   std::int64_t mtp_stored = 0;         // as released: with their copies of embedding and head

@@ -28,6 +28,7 @@ std::vector<Row> rows(const ParameterCounts& counts, const TokenFlops& flops) {
       {"routers", counts.routers, counts.routers, flops.routers},
       {"norms", counts.norms, counts.norms, 0},
       {"head", counts.head, counts.head, flops.head},
+      {"medusa", counts.medusa, counts.medusa, 0},
   };
 }
 

@@ -15,9 +15,17 @@ class Taps {
   explicit Taps(std::set<std::string> wanted) : wanted_(std::move(wanted)) {}
 
   [[nodiscard]] bool wants(const std::string& name) const { return wanted_.contains(name); }
+  [[nodiscard]] bool wants_prefix(const std::string& prefix) const {
+    const auto first = wanted_.lower_bound(prefix);
+    return first != wanted_.end() && first->starts_with(prefix);
+  }
   // Keeps `tensor` if it was asked for; the bytes must not change afterwards.
   void record(const std::string& name, const tensor::Tensor& tensor) {
     if (wants(name)) found_[name] = tensor;
+  }
+  // The same for a tensor whose bytes will change.
+  void record_copy(const std::string& name, const tensor::Tensor& tensor) {
+    if (wants(name)) found_[name] = tensor.clone();
   }
   [[nodiscard]] tensor::NamedTensors take() { return std::move(found_); }
 

@@ -3,98 +3,58 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
 #include "core/error.h"
-#include "core/suggest.h"
 #include "io/config_file.h"
 #include "model/attention.h"
+#include "model/block.h"
 #include "model/config_file.h"
-#include "model/feed_forward.h"
+#include "model/language_head.h"
+#include "model/tap_names.h"
 #include "model/weight_specs.h"
-#include "numerics/elementary.h"
 #include "ops/embedding.h"
-#include "ops/linear.h"
-#include "ops/moe.h"
-#include "ops/rms_norm.h"
 
 namespace lastbit::model {
 namespace {
 
+using tensor::DType;
 using tensor::Tensor;
-
-// One block: h = x + attention(norm(x)), y = h + ffn(norm(h)).
-Tensor block(const Tensor& x, std::int64_t layer, const ForwardContext& context) {
-  const std::string prefix = layer_prefix(layer);
-  const double eps = context.config.rms_norm_eps;
-  const Tensor attended =
-      attention(ops::rms_norm(x, context.weights.get(prefix + "input_layernorm.weight"), eps), layer, context);
-  context.taps.record(fmt::format("attn_out.layer{}", layer), attended);
-  const Tensor middle = ops::add(x, attended);
-  const Tensor fed = feed_forward(
-      ops::rms_norm(middle, context.weights.get(prefix + "post_attention_layernorm.weight"), eps), layer, context);
-  context.taps.record(fmt::format("mlp_out.layer{}", layer), fed);
-  return ops::add(middle, fed);
-}
 
 // Frameworks keep cos and sin once a pair (V2) or, for rotated halves, twice side by side (V3, Llama).
 Tensor framework_table(const Tensor& table, const ModelConfig& config) {
   if (config.model_type == "deepseek_v2") return table;
   const std::int64_t rows = table.dim(0);
-  const std::int64_t half = table.dim(1);
-  Tensor doubled = Tensor::empty(tensor::DType::kF32, {rows, 2 * half});
-  float* target = doubled.mutable_values<float>().data();
-  const float* source = table.values<float>().data();
-  for (std::int64_t i = 0; i < rows; ++i) {
-    target = std::copy_n(source + i * half, half, target);
-    target = std::copy_n(source + i * half, half, target);
-  }
+  const std::size_t half = table.nbytes() / static_cast<std::size_t>(rows);
+  Tensor doubled = Tensor::empty(table.dtype(), {rows, 2 * table.dim(1)});
+  auto target = doubled.mutable_bytes().begin();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(2 * rows); ++i)
+    target = std::copy_n(table.bytes().begin() + static_cast<std::ptrdiff_t>(i / 2 * half), half, target);
   return doubled;
 }
 
-// Mean over B (S - 1) targets of -log softmax(logits)[target], in double, tokens in order.
-Tensor next_token_loss(const Tensor& logits, const Tensor& ids) {
-  const std::int64_t tokens = ids.dim(1);
-  const std::int64_t vocabulary = logits.dim(-1);
-  const auto id = ids.values<std::int64_t>();
-  const float* values = logits.values<float>().data();
-  double total = 0;
-  for (std::int64_t i = 0; i < ids.size(); ++i) {
-    if (i % tokens == tokens - 1) continue;  // the last token of a sequence has no successor
-    const float* row = values + i * vocabulary;
-    const double largest = static_cast<double>(*std::max_element(row, row + vocabulary));
-    double sum = 0;
-    for (std::int64_t j = 0; j < vocabulary; ++j) sum += numerics::exp(static_cast<double>(row[j]) - largest);
-    total += largest + numerics::log(sum) - static_cast<double>(row[id[static_cast<std::size_t>(i + 1)]]);
-  }
-  const float mean = static_cast<float>(total / static_cast<double>(ids.dim(0) * (tokens - 1)));
-  return Tensor::from<float>({1}, std::span(&mean, 1));
+Tensor scalar(DType dtype, double value) {
+  const auto narrow = static_cast<float>(value);
+  return dtype == DType::kF64 ? Tensor::from<double>({1}, std::span(&value, 1))
+                              : Tensor::from<float>({1}, std::span(&narrow, 1));
 }
 
-void check_finite(const Tensor& logits) {
-  const auto values = logits.values<float>();
-  if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
-    core::fail_input("a logit is not finite: with these weights the activations overflow FP32");
+void tap_rope(const ops::RopeTables& rope, const ModelConfig& config, Taps& taps) {
+  taps.record("rope.inv_freq", rope.inv_freq);
+  if (taps.wants("rope.cos")) taps.record("rope.cos", framework_table(rope.cos, config));
+  if (taps.wants("rope.sin")) taps.record("rope.sin", framework_table(rope.sin, config));
 }
 
-void check_runnable(const ModelConfig& config, const std::string& directory) {
-  if (config.model_type != "deepseek_v3" && config.model_type != "deepseek_v2" && config.model_type != "deepseek")
-    core::fail_unsupported(
-        "{}: model_type '{}' can be inspected and simulated, but not run; deepseek_v3, deepseek_v2 "
-        "and deepseek can",
-        directory, config.model_type);
-}
+double mean(const HeadLoss& loss) { return loss.nll / static_cast<double>(loss.targets); }
 
 }  // namespace
 
 Transformer::Transformer(ModelConfig config, Weights weights, ops::Numerics numerics)
-    : config_(std::move(config)), weights_(std::move(weights)), numerics_(numerics) {}
+    : config_(std::move(config)), weights_(std::move(weights)), numerics_(std::move(numerics)) {}
 
-Transformer Transformer::load(const std::string& directory, ops::Numerics numerics) {
+Transformer Transformer::load(const std::string& directory, ops::Numerics numerics, bool stream) {
   const std::filesystem::path folder(directory);
   if (!std::filesystem::is_directory(folder))
     core::fail_input("{}: no such directory, expected one with config.json and model.safetensors", directory);
@@ -102,39 +62,21 @@ Transformer Transformer::load(const std::string& directory, ops::Numerics numeri
   if (!std::filesystem::exists(file))
     core::fail_input("{}: a directory without config.json, expected one in Hugging Face's form", directory);
   ModelConfig config = parse_model_config(io::load_config_file(file), file);
-  check_runnable(config, directory);
-  Weights weights = Weights::load(directory, config);
-  return {std::move(config), std::move(weights), numerics};
+  Weights weights = Weights::load(directory, config, {ops::value_dtype(numerics), false, stream});
+  return {std::move(config), std::move(weights), std::move(numerics)};
 }
 
-std::vector<std::string> Transformer::tap_names() const {
-  std::vector<std::string> names = {"rope.inv_freq", "rope.cos", "rope.sin", "hidden.embed"};
-  for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    const auto add = [&](const char* name) { names.push_back(fmt::format("{}.layer{}", name, layer)); };
-    if (config_.attention == AttentionKind::kMla) {
-      add("cache.c_kv");
-      add("cache.k_rope");
-    }
-    add("attn_out");
-    if (config_.is_moe_layer(layer))
-      for (const char* name : {"router.logits", "router.topk_idx", "router.topk_weight"}) add(name);
-    add("mlp_out");
-    add("hidden");
-  }
-  for (const char* name : {"hidden.final_norm", "logits", "loss"}) names.emplace_back(name);
-  return names;
+bool Transformer::is_mtp_weight(const std::string& name) const {
+  for (std::int64_t depth = 0; depth < config_.num_nextn_predict_layers; ++depth)
+    if (name.starts_with(layer_prefix(config_.num_hidden_layers + depth))) return true;
+  return false;
 }
 
-void Transformer::check_taps(const std::vector<std::string>& taps) const {
-  const std::vector<std::string> names = tap_names();
-  for (const std::string& tap : taps)
-    if (std::find(names.begin(), names.end(), tap) == names.end())
-      core::fail_input("tap '{}': no such tap in this model of {} layers{}", tap, config_.num_hidden_layers,
-                       core::suggestion(tap, names));
-}
+std::vector<std::string> Transformer::tap_names() const { return forward_tap_names(config_, weights_.has_mtp()); }
+std::vector<std::string> Transformer::gradient_tap_names() const { return loss_tap_names(config_, weights_.has_mtp()); }
 
 void Transformer::check_ids(const Tensor& ids) const {
-  if (ids.dtype() != tensor::DType::kI64 || ids.rank() != 2 || ids.size() == 0)
+  if (ids.dtype() != DType::kI64 || ids.rank() != 2 || ids.size() == 0)
     core::fail_input("token ids: found {} {}, expected i64 [B, S] with at least one token", name(ids.dtype()),
                      tensor::to_string(ids.shape()));
   const auto values = ids.values<std::int64_t>();
@@ -146,35 +88,141 @@ void Transformer::check_ids(const Tensor& ids) const {
   }
 }
 
-tensor::NamedTensors Transformer::forward(const Tensor& given_ids, const std::vector<std::string>& tap_list) const {
-  check_taps(tap_list);
+TokenLayout Transformer::layout_of(const Tensor& ids, const std::vector<std::int64_t>& documents) const {
+  return documents.empty() ? plain_layout(ids.dim(0), ids.dim(1)) : packed_layout(ids.dim(0), ids.dim(1), documents);
+}
+
+ops::RopeTables Transformer::rope_for(const TokenLayout& layout) const {
+  if (config_.rotary_dim() == 0) {
+    const DType dtype = ops::value_dtype(numerics_);
+    return {Tensor::zeros(dtype, {0}), Tensor::zeros(dtype, {layout.end_position(), 0}),
+            Tensor::zeros(dtype, {layout.end_position(), 0})};
+  }
+  return ops::rope_tables(rope_parameters(config_), layout.end_position(), ops::value_dtype(numerics_));
+}
+
+Tensor Transformer::embed(const Tensor& ids, const PassContext& context) const {
+  Tensor hidden = ops::embedding(ids, weights_.get("model.embed_tokens.weight"));
+  ops::settle(hidden, numerics_);
+  context.taps.record("hidden.embed", hidden);
+  return hidden;
+}
+
+tensor::NamedTensors Transformer::forward(const Tensor& given_ids, const ForwardOptions& options) const {
+  Taps taps(require_taps(options.taps, tap_names(), config_));
   const Tensor ids = given_ids.contiguous();
   check_ids(ids);
-  Taps taps(std::set<std::string>(tap_list.begin(), tap_list.end()));
-  if (taps.wants("loss") && ids.dim(1) < 2)
+  const bool loss_wanted = taps.wants("loss") || taps.wants_prefix("mtp.");
+  if (loss_wanted && ids.dim(1) < 2)
     core::fail_input("tap 'loss': found sequences of 1 token, expected at least 2: there is no next token to predict");
 
-  const ops::RopeTables rope = ops::rope_tables(rope_parameters(config_), ids.dim(1));
-  taps.record("rope.inv_freq", rope.inv_freq);
-  if (taps.wants("rope.cos")) taps.record("rope.cos", framework_table(rope.cos, config_));
-  if (taps.wants("rope.sin")) taps.record("rope.sin", framework_table(rope.sin, config_));
-  const ForwardContext context{config_, weights_, rope, numerics_, taps};
+  const TokenLayout layout = layout_of(ids, options.documents);
+  const ops::RopeTables rope = rope_for(layout);
+  tap_rope(rope, config_, taps);
+  PassContext context{config_, weights_, numerics_, rope, layout, taps};
+  context.shadow = options.shadow;
+  context.mla_form = options.mla_form;
 
-  const Tensor& table = weights_.get("model.embed_tokens.weight");
-  Tensor hidden = ops::embedding(ids, table);
-  taps.record("hidden.embed", hidden);
+  Tensor hidden = embed(ids, context);
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    hidden = block(hidden, layer, context);
-    taps.record(fmt::format("hidden.layer{}", layer), hidden);
+    const Weights::LayerHold hold = weights_.hold_layer(layer);
+    hidden = BlockPass(layer, context).forward(hidden, ids);
   }
-  const Tensor normed = ops::rms_norm(hidden, weights_.get("model.norm.weight"), config_.rms_norm_eps);
+  LanguageHead head(context, "model.norm", output_weight(config_));
+  const Tensor normed = head.normalise(hidden);
   taps.record("hidden.final_norm", normed);
-  const Tensor& head = config_.tie_word_embeddings ? table : weights_.get("lm_head.weight");
-  const Tensor logits = ops::linear(normed, head, numerics_);
-  check_finite(logits);
-  taps.record("logits", logits);
-  if (taps.wants("loss")) taps.record("loss", next_token_loss(logits, ids));
+  if (taps.wants("logits")) taps.record("logits", head.logits());
+  if (taps.wants("logits.last")) taps.record("logits.last", head.last_logits());
+  if (loss_wanted) {
+    const HeadLoss main = head.loss(targets_ahead(ids, 1, ids.dim(1)), std::nullopt);
+    taps.record("loss", scalar(normed.dtype(), mean(main)));
+    tap_mtp(ids, hidden, normed, main, options.mtp, context);
+  }
+  if (taps.wants_prefix("medusa.")) tap_medusa(ids, normed, context);
+  if (taps.wants("decode.logits")) tap_decoding(ids, taps);
   return taps.take();
+}
+
+void Transformer::tap_mtp(const Tensor& ids, const Tensor& hidden, const Tensor& normed, const HeadLoss& main,
+                          MtpOptions options, const PassContext& context) const {
+  Taps& taps = context.taps;
+  for (const MtpVariant variant : {MtpVariant::kPaper, MtpVariant::kHf}) {
+    const std::string prefix = fmt::format("mtp.{}.", to_string(variant));
+    if (!taps.wants_prefix(prefix)) continue;
+    std::vector<std::unique_ptr<Weights::LayerHold>> holds;
+    for (std::int64_t depth = 0; depth < config_.num_nextn_predict_layers; ++depth)
+      holds.push_back(std::make_unique<Weights::LayerHold>(weights_, config_.num_hidden_layers + depth));
+    options.variant = variant;
+    MtpPass mtp(context, options, ids);
+    mtp.forward(hidden, normed, false);
+    for (std::int64_t depth = 1; depth <= config_.num_nextn_predict_layers; ++depth) {
+      const HeadLoss& loss = mtp.losses()[static_cast<std::size_t>(depth - 1)];
+      taps.record(fmt::format("{}nll_sum.depth{}", prefix, depth), scalar(DType::kF64, loss.nll));
+      const std::string logits = fmt::format("{}logits.depth{}", prefix, depth);
+      if (taps.wants(logits)) taps.record(logits, mtp.logits(depth));
+    }
+    const auto losses = [&](double weight, bool over_all_tokens) {
+      return mtp_loss(mtp.losses(), main, {variant, weight, false, over_all_tokens});
+    };
+    taps.record(prefix + "loss_mean", scalar(DType::kF64, losses(1, false)));
+    taps.record(prefix + "loss_over_T", scalar(DType::kF64, losses(1, true)));
+    taps.record(prefix + "total_loss",
+                scalar(DType::kF64, mean(main) + losses(options.weight, options.over_all_tokens)));
+  }
+}
+
+void Transformer::tap_medusa(const Tensor& ids, const Tensor& normed, const PassContext& context) const {
+  MedusaPass medusa(context, {}, ids);
+  medusa.forward(normed, false);
+  context.taps.record("medusa.loss", scalar(DType::kF64, medusa_loss(medusa.losses(), {1})));
+  for (std::int64_t head = 1; head <= config_.medusa_heads; ++head) {
+    const std::string logits = fmt::format("medusa.logits.head{}", head);
+    if (context.taps.wants(logits)) context.taps.record(logits, medusa.logits(head));
+  }
+}
+
+Tensor Transformer::decode(const Tensor& given_ids, KeyValueCache& cache, MlaForm mla_form) const {
+  const Tensor ids = given_ids.contiguous();
+  check_ids(ids);
+  const TokenLayout layout = plain_layout(ids.dim(0), ids.dim(1), cache.tokens());
+  const ops::RopeTables rope = rope_for(layout);
+  Taps no_taps;
+  PassContext context{config_, weights_, numerics_, rope, layout, no_taps};
+  context.cache = &cache;
+  context.mla_form = mla_form;
+  Tensor hidden = embed(ids, context);
+  for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    const Weights::LayerHold hold = weights_.hold_layer(layer);
+    hidden = BlockPass(layer, context).forward(hidden, ids);
+  }
+  LanguageHead head(context, "model.norm", output_weight(config_));
+  static_cast<void>(head.normalise(hidden));
+  return head.logits();
+}
+
+void Transformer::tap_decoding(const Tensor& ids, Taps& taps) const {
+  const std::int64_t tokens = ids.dim(1);
+  KeyValueCache cache(config_.num_hidden_layers);
+  Tensor all = Tensor::empty(ops::value_dtype(numerics_), {ids.dim(0), tokens, config_.vocab_size});
+  std::int64_t end = 0;
+  for (std::int64_t begin = 0; begin < tokens; begin = end) {
+    end = begin == 0 ? std::min(std::max<std::int64_t>(2, tokens / 3), tokens) : begin + 1;
+    const Tensor logits = decode(ids.slice(1, begin, end), cache);
+    const std::size_t row_bytes = logits.nbytes() / static_cast<std::size_t>(ids.dim(0));
+    const std::size_t token_bytes = row_bytes / static_cast<std::size_t>(end - begin);
+    for (std::size_t row = 0; row < static_cast<std::size_t>(ids.dim(0)); ++row)
+      std::copy_n(logits.bytes().begin() + static_cast<std::ptrdiff_t>(row * row_bytes), row_bytes,
+                  all.mutable_bytes().begin() +
+                      static_cast<std::ptrdiff_t>(
+                          (row * static_cast<std::size_t>(tokens) + static_cast<std::size_t>(begin)) * token_bytes));
+  }
+  taps.record("decode.logits", all);
+}
+
+Gradients Transformer::zero_gradients() const {
+  std::vector<WeightSpec> specs = main_weights(config_);
+  if (weights_.has_mtp()) std::ranges::copy(mtp_weights(config_), std::back_inserter(specs));
+  return {specs, ops::value_dtype(numerics_)};
 }
 
 }  // namespace lastbit::model

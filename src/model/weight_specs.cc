@@ -91,7 +91,7 @@ void add_block(const ModelConfig& c, std::int64_t index, LayerSpecs& layer) {
     layer.ffn("mlp", c.hidden_size, c.intermediate_size);
     return;
   }
-  layer.matrix("mlp.gate.weight", c.n_routed_experts, c.hidden_size);
+  if (c.router_width() > 0) layer.matrix("mlp.gate.weight", c.router_width(), c.hidden_size);
   if (c.topk_method == TopkMethod::kNoauxTc) layer.bias("mlp.gate.e_score_correction_bias", c.n_routed_experts);
   for (std::int64_t expert = 0; expert < c.n_routed_experts; ++expert)
     layer.expert(expert, c.hidden_size, c.moe_intermediate_size);
@@ -115,6 +115,11 @@ std::vector<WeightSpec> main_weights(const ModelConfig& c) {
   }
   outside("model.norm.weight", {c.hidden_size}, WeightKind::kNorm);
   if (!c.tie_word_embeddings) outside("lm_head.weight", {c.vocab_size, c.hidden_size}, WeightKind::kMatrix);
+  for (std::int64_t head = 0; head < c.medusa_heads; ++head) {
+    outside(fmt::format("medusa.{}.proj.weight", head), {c.hidden_size, c.hidden_size}, WeightKind::kMatrix);
+    if (c.medusa_own_heads)
+      outside(fmt::format("medusa.{}.head.weight", head), {c.vocab_size, c.hidden_size}, WeightKind::kMatrix);
+  }
   return specs;
 }
 

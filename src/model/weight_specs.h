@@ -26,7 +26,7 @@ struct WeightSpec {
   std::string copy_of;       // the MTP module's copies of embedding and head: the original's name
 };
 
-// The main model: embedding, layers, final norm, head (absent when tied to the embedding).
+// The main model: embedding, layers, final norm, head (absent when tied to the embedding), Medusa heads.
 [[nodiscard]] std::vector<WeightSpec> main_weights(const ModelConfig& config);
 
 // The MTP modules, stored as layers num_hidden_layers, num_hidden_layers + 1, ...

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -21,17 +22,29 @@ using tensor::Tensor;
 
 const std::string kScaleSuffix = "_scale_inv";
 
-class Loader {
- public:
-  Loader(const std::string& directory, const ModelConfig& config)
-      : files_(io::WeightDirectory::open(directory)), config_(config) {}
+Tensor to_f64(const Tensor& values) {
+  if (values.dtype() == DType::kF64) return values.clone();
+  const auto from = values.values<float>();
+  Tensor result = Tensor::empty(DType::kF64, values.shape());
+  std::copy(from.begin(), from.end(), result.mutable_values<double>().begin());
+  return result;
+}
 
-  // The tensor in FP32.
+}  // namespace
+
+// Reads and checks the tensors of a checkpoint.
+class WeightLoader {
+ public:
+  WeightLoader(const std::string& directory, ModelConfig config, const WeightOptions& options)
+      : files_(io::WeightDirectory::open(directory)), config_(std::move(config)), options_(options) {}
+
+  // The tensor in FP32 or FP64.
   Tensor load(const WeightSpec& spec) {
     const Tensor stored = checked(spec);
     Tensor values = stored.dtype() == DType::kE4M3 ? dequantise(spec, stored) : tensor::to_f32(stored);
     check_finite(spec.name, values);
-    return values;
+    if (options_.dtype == DType::kF64) return to_f64(stored.dtype() == DType::kF64 ? stored.contiguous() : values);
+    return options_.own && stored.dtype() == DType::kF32 ? values.clone() : values;
   }
 
   // Checks name, shape and type, and remembers that the name is known.
@@ -56,16 +69,20 @@ class Loader {
 
   [[nodiscard]] bool has(const std::string& name) const { return files_.contains(name); }
 
-  void check_mtp(const std::vector<WeightSpec>& specs) {
+  // Checks the MTP modules; whether all of them are there.
+  bool check_mtp(const std::vector<WeightSpec>& specs) {
+    std::int64_t modules = 0;
     for (std::int64_t k = 0; k < config_.num_nextn_predict_layers; ++k) {
       const std::int64_t layer = config_.num_hidden_layers + k;
       const auto of_layer = [&](const WeightSpec& spec) { return spec.layer == layer; };
       const bool present = std::any_of(specs.begin(), specs.end(),
                                        [&](const WeightSpec& spec) { return of_layer(spec) && has(spec.name); });
       if (!present) continue;  // saved without its MTP module, as transformers does
+      ++modules;
       for (const WeightSpec& spec : specs)
         if (of_layer(spec) && (spec.copy_of.empty() || has(spec.name))) static_cast<void>(checked(spec));
     }
+    return modules > 0 && modules == config_.num_nextn_predict_layers;
   }
 
   void check_nothing_unexpected() const {
@@ -122,30 +139,89 @@ class Loader {
   }
 
   io::WeightDirectory files_;
-  const ModelConfig& config_;
+  ModelConfig config_;
+  WeightOptions options_;
   std::set<std::string> known_;
 };
 
+namespace {
+
+// What is kept of `specs`: not the copies.
+std::vector<WeightSpec> originals(std::vector<WeightSpec> specs) {
+  std::erase_if(specs, [](const WeightSpec& spec) { return !spec.copy_of.empty(); });
+  return specs;
+}
+
 }  // namespace
 
-Weights Weights::load(const std::string& directory, const ModelConfig& config) {
-  Loader loader(directory, config);
+// The files of a checkpoint that is read layer by layer.
+class Weights::Source {
+ public:
+  Source(WeightLoader loader, std::vector<WeightSpec> specs) : loader_(std::move(loader)), specs_(std::move(specs)) {}
+
+  // Reads the tensors of `layer` (-1: outside the layers) into `tensors`; returns their names.
+  std::vector<std::string> read(std::int64_t layer, tensor::NamedTensors& tensors) {
+    std::vector<std::string> names;
+    for (const WeightSpec& spec : specs_) {
+      if (spec.layer != layer) continue;
+      tensors[spec.name] = loader_.load(spec);
+      names.push_back(spec.name);
+    }
+    return names;
+  }
+
+ private:
+  WeightLoader loader_;
+  std::vector<WeightSpec> specs_;
+};
+
+Weights Weights::load(const std::string& directory, const ModelConfig& config, const WeightOptions& options) {
+  WeightLoader loader(directory, config, options);
+  std::vector<WeightSpec> specs = main_weights(config);
+  for (const WeightSpec& spec : specs) static_cast<void>(loader.checked(spec));
   Weights weights;
-  for (const WeightSpec& spec : main_weights(config)) weights.tensors_[spec.name] = loader.load(spec);
-  loader.check_mtp(mtp_weights(config));
+  weights.has_mtp_ = loader.check_mtp(mtp_weights(config));
   loader.check_nothing_unexpected();
+  if (weights.has_mtp_) std::ranges::copy(originals(mtp_weights(config)), std::back_inserter(specs));
+  if (options.stream) {
+    weights.source_ = std::make_shared<Source>(std::move(loader), std::move(specs));
+    static_cast<void>(weights.source_->read(-1, weights.tensors_));
+    return weights;
+  }
+  for (const WeightSpec& spec : specs) weights.tensors_[spec.name] = loader.load(spec);
+  return weights;
+}
+
+Weights Weights::from(tensor::NamedTensors tensors, bool mtp) {
+  Weights weights;
+  weights.tensors_ = std::move(tensors);
+  weights.has_mtp_ = mtp;
   return weights;
 }
 
 const Tensor& Weights::get(const std::string& name) const {
   const Tensor* tensor = find(name);
-  core::check(tensor != nullptr, "a weight of the main model is asked for by its name");
+  core::check(tensor != nullptr, "a weight that the configuration names");
   return *tensor;
 }
 
 const Tensor* Weights::find(const std::string& name) const {
   const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : &found->second;
+}
+
+Tensor& Weights::of(const std::string& name) {
+  const auto found = tensors_.find(name);
+  core::check(found != tensors_.end(), "a weight that the configuration names");
+  return found->second;
+}
+
+Weights::LayerHold::LayerHold(const Weights& weights, std::int64_t layer) : weights_(weights) {
+  if (weights.source_) names_ = weights.source_->read(layer, weights.tensors_);
+}
+
+Weights::LayerHold::~LayerHold() {
+  for (const std::string& name : names_) weights_.tensors_.erase(name);
 }
 
 }  // namespace lastbit::model

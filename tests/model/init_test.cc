@@ -13,6 +13,7 @@
 #include "io/weights.h"
 #include "model/config_file.h"
 #include "model/counts.h"
+#include "model/tiny_models.h"
 #include "model/transformer.h"
 #include "support/shared.h"
 
@@ -30,6 +31,18 @@ TEST(WeightSpecs, AddUpToTheCounts) {
     for (const WeightSpec& spec : mtp_weights(config)) mtp += tensor::element_count(spec.shape);
     EXPECT_EQ(main, counts.total()) << preset;
     EXPECT_EQ(mtp, counts.mtp_stored) << preset;
+  }
+}
+
+TEST(WeightSpecs, AddUpToTheCountsOfLastbitsOwnKeys) {
+  for (const nlohmann::json& object :
+       {with(tiny_v1(), {{"lastbit_router", "hash"}, {"num_experts_per_tok", 1}}),
+        with(tiny_v1(), {{"lastbit_shared_logits", true}, {"lastbit_medusa_heads", 2}}),
+        with(tiny_v3(), {{"lastbit_medusa_heads", 2}, {"lastbit_medusa_own_heads", true}, {"qk_rope_head_dim", 0}})}) {
+    const ModelConfig config = parse_model_config(object, "x.json");
+    std::int64_t elements = 0;
+    for (const WeightSpec& spec : main_weights(config)) elements += tensor::element_count(spec.shape);
+    EXPECT_EQ(elements, count_parameters(config).total()) << object;
   }
 }
 
@@ -70,7 +83,9 @@ TEST(Init, WritesACheckpointThatRunsAndRepeats) {
 
   const Transformer model = Transformer::load(dir.file("a"), {});
   const std::vector<std::int64_t> ids = {1, 17, 4000, 8191};
-  tensor::NamedTensors outputs = model.forward(tensor::Tensor::from<std::int64_t>({1, 4}, ids), {"loss", "logits"});
+  ForwardOptions options;
+  options.taps = {"loss", "logits"};
+  tensor::NamedTensors outputs = model.forward(tensor::Tensor::from<std::int64_t>({1, 4}, ids), options);
   // Small random logits: every token about equally likely.
   EXPECT_NEAR(outputs.at("loss").values<float>()[0], std::log(8192.0), 0.2);
 }

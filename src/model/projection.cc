@@ -1,0 +1,85 @@
+#include "model/projection.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "ops/add.h"
+#include "ops/rms_norm.h"
+
+namespace lastbit::model {
+
+using tensor::Tensor;
+
+Projection::Projection(const PassContext& context, std::string name, const ops::LinearNumerics& numerics)
+    : context_(context), name_(std::move(name)), numerics_(numerics) {}
+
+ops::LinearInput Projection::input(Tensor x) const { return {std::move(x), numerics_, {name_, context_.shadow}}; }
+
+Tensor Projection::forward(const ops::LinearInput& x) const {
+  Tensor y = ops::linear(x, context_.weights.get(name_ + ".weight"), numerics_, {name_, context_.shadow},
+                         context_.weights.find(name_ + ".bias"));
+  ops::settle(y, context_.numerics);
+  return y;
+}
+
+Tensor Projection::backward(const Tensor& dy, const ops::LinearInput& x) const {
+  const ops::LinearSite site{name_, context_.shadow};
+  const std::string bias = name_ + ".bias";
+  Gradients& gradients = *context_.gradients;
+  ops::linear_wgrad(dy, x, gradients.of(name_ + ".weight"), numerics_, site,
+                    gradients.has(bias) ? &gradients.of(bias) : nullptr);
+  Tensor dx = ops::linear_dgrad(dy, context_.weights.get(name_ + ".weight"), numerics_, site);
+  ops::settle(dx, context_.numerics);
+  return dx;
+}
+
+ExpertProjection::ExpertProjection(const PassContext& context, const std::string& prefix, const std::string& role,
+                                   const ops::LinearNumerics& numerics)
+    : context_(context), site_{prefix + "." + role, context.shadow}, numerics_(numerics) {
+  for (std::int64_t e = 0; e < context.config.n_routed_experts; ++e) {
+    names_.push_back(fmt::format("{}.{}.{}.weight", prefix, e, role));
+    weights_.push_back(context.weights.get(names_.back()));
+  }
+}
+
+ops::LinearInput ExpertProjection::input(Tensor rows, const ops::GroupOffsets& offsets) const {
+  return {std::move(rows), numerics_, site_, offsets};
+}
+
+Tensor ExpertProjection::forward(const ops::LinearInput& rows) const {
+  Tensor y = ops::grouped_linear(rows, weights_, numerics_, site_);
+  ops::settle(y, context_.numerics);
+  return y;
+}
+
+Tensor ExpertProjection::backward(const Tensor& dy, const ops::LinearInput& rows) const {
+  std::vector<Tensor> gradients;
+  gradients.reserve(names_.size());
+  for (const std::string& name : names_) gradients.push_back(context_.gradients->of(name));
+  ops::grouped_linear_wgrad(dy, rows, gradients, numerics_, site_);
+  Tensor dx = ops::grouped_linear_dgrad(dy, rows.offsets(), weights_, numerics_, site_);
+  ops::settle(dx, context_.numerics);
+  return dx;
+}
+
+Tensor Norm::forward(const Tensor& x) const {
+  Tensor y = ops::rms_norm(x, context_.weights.get(name_ + ".weight"), eps_);
+  ops::settle(y, context_.numerics);
+  return y;
+}
+
+Tensor Norm::backward(const Tensor& dy, const Tensor& x) const {
+  Tensor dx = ops::rms_norm_backward(dy, x, context_.weights.get(name_ + ".weight"), eps_,
+                                     context_.gradients->of(name_ + ".weight"));
+  ops::settle(dx, context_.numerics);
+  return dx;
+}
+
+Tensor add_settled(const Tensor& a, const Tensor& b, const PassContext& context) {
+  Tensor sum = ops::add(a, b);
+  ops::settle(sum, context.numerics);
+  return sum;
+}
+
+}  // namespace lastbit::model

@@ -1,0 +1,66 @@
+#include "model/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "model/config_file.h"
+#include "model/counts.h"
+
+namespace lastbit::model {
+namespace {
+
+double bytes_of(const std::vector<MemoryPart>& plan, const std::string& start) {
+  double bytes = 0;
+  for (const MemoryPart& part : plan)
+    if (part.name.starts_with(start)) bytes += part.bytes;
+  return bytes;
+}
+
+PlannedPass pass_of(bool backward) {
+  PlannedPass pass;
+  pass.batch = 4;
+  pass.tokens = 256;
+  pass.backward = backward;
+  return pass;
+}
+
+TEST(MemoryPlan, WeightsAndGradientsAreTheParameters) {
+  const ModelConfig config = load_model_config("base-bench");
+  const auto parameters = static_cast<double>(count_parameters(config).total());
+  const auto plan = memory_plan(config, ops::numerics_by_name("fp32"), pass_of(true));
+  EXPECT_EQ(bytes_of(plan, "weights"), 4 * parameters);
+  EXPECT_EQ(bytes_of(plan, "gradients"), 4 * parameters);
+  EXPECT_EQ(bytes_of(memory_plan(config, ops::numerics_by_name("fp64"), pass_of(false)), "weights"), 8 * parameters);
+}
+
+// What the recipe saves: codes in place of values; what recomputation saves: norms, heads, SwiGLU.
+TEST(MemoryPlan, CodesAndRecomputationTakeLess) {
+  const ModelConfig config = load_model_config("base-bench");
+  const auto kept = [&](const char* policy, Recompute recompute) {
+    PlannedPass pass = pass_of(true);
+    pass.recompute = recompute;
+    return bytes_of(memory_plan(config, ops::numerics_by_name(policy), pass), "kept");
+  };
+  const double all = kept("fp32", {});
+  EXPECT_LT(kept("fp8-h800", {}), 0.8 * all);
+  double fewest = all;
+  for (const Recompute& recompute :
+       {Recompute{true, false, false}, Recompute{true, true, false}, Recompute{true, true, true}}) {
+    EXPECT_LT(kept("fp32", recompute), fewest);
+    fewest = kept("fp32", recompute);
+  }
+}
+
+TEST(MemoryPlan, StreamingHoldsOneLayer) {
+  const ModelConfig config = load_model_config("deepseek-v3");
+  PlannedPass pass = pass_of(false);
+  const double all = bytes_of(memory_plan(config, ops::numerics_by_name("fp32"), pass), "weights");
+  pass.stream = true;
+  const double one = bytes_of(memory_plan(config, ops::numerics_by_name("fp32"), pass), "weights");
+  EXPECT_NEAR(all, 4 * 671.03e9, 4e9);
+  EXPECT_NEAR(one, 4 * (11.5e9 + 2 * 129280.0 * 7168), 1e9);  // a mixture's layer, embedding and head
+}
+
+}  // namespace
+}  // namespace lastbit::model
