@@ -16,6 +16,7 @@ void add_mma(CLI::App& app, Action& action);
 void add_gemm(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
 void add_dequantize(CLI::App& app, Action& action);
+void add_op(CLI::App& app, Action& action);
 void add_golden(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);

@@ -18,6 +18,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_gemm(app, action);
   add_quantize(app, action);
   add_dequantize(app, action);
+  add_op(app, action);
   add_golden(app, action);
   add_check(app, action);
   add_run(app, action);

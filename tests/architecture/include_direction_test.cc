@@ -23,10 +23,13 @@ const std::map<std::string, std::set<std::string>>& allowed_includes() {
       {"tensor", {"core", "numerics"}},
       {"io", {"core", "numerics", "tensor"}},
       {"ops", {"core", "numerics", "tensor"}},
-      {"check", {"core", "numerics", "tensor", "io", "ops"}},
+      {"check", {"core", "numerics", "tensor", "io", "ops", "model", "text", "train", "infer"}},
       {"model", {"core", "numerics", "tensor", "ops", "io"}},
+      {"text", {"core"}},
+      {"train", {"core", "numerics", "tensor", "ops", "model", "io", "text"}},
+      {"infer", {"core", "numerics", "tensor", "ops", "model", "io", "text"}},
       {"sim", {"core", "io", "ops/cost.h", "model/config.h", "model/config_file.h", "model/counts.h"}},
-      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "check", "sim"}},
+      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "text", "train", "infer", "check", "sim"}},
   };
   return table;
 }
