@@ -1,4 +1,5 @@
 // lastbit cast: FP32 to codes of a format, and back.
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -58,7 +59,9 @@ void add_cast(CLI::App& app, Action& action) {
   command->add_option("--rounding", options->rounding,
                       "nearest (even), up (toward +inf), zero or stochastic; default: nearest, but up for e8m0 under "
                       "cuda");
-  command->add_option("--seed", options->seed, "Seed of stochastic rounding")->capture_default_str();
+  command->add_option("--seed", options->seed, "Seed of stochastic rounding")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
   command->add_option("--out", options->out, "Where the result goes")->required();
   command->callback([options, &action] { action = [options] { return run_cast(*options); }; });
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,8 +70,10 @@ void check(const RunOptions& options) {
   if (!options.taps.empty() && options.out.empty()) core::fail_input("run: --tap wants --out FILE to write to");
   const bool backward = !options.grads.empty() || std::any_of(options.taps.begin(), options.taps.end(), is_gradient);
   if (options.stream && backward) core::fail_input("run: --stream reads each layer once, forward: no gradients");
-  if (options.stream && options.numerics == "fp64")
-    core::fail_input("run: --stream with fp64: found no use for it, expected another policy");
+  if (options.attention == "absorbed" && backward)
+    core::fail_input("run: --attention absorbed has no backward pass, expected naive with gradients");
+  if (!options.recompute.empty() && !backward)
+    core::fail_input("run: --recompute is of the backward pass, expected --grads or a tap of a gradient beside it");
   if (options.out.empty() && !options.loss && !backward && options.shadow.empty() && !options.dry_run)
     core::fail_input("run: nothing to do, expected --out, --loss, --grads, --shadow or --dry-run");
 }
@@ -88,6 +91,10 @@ void print_arrays(const tensor::NamedTensors& arrays) {
 void print_loss(const std::string& what, double loss) { std::cout << fmt::format("{:<28} {:.9g}\n", what, loss); }
 
 void print_shadow(const ops::Shadow& shadow) {
+  if (shadow.losses().empty()) {
+    std::cout << "no product ran on a tensor core: these numerics have none\n";
+    return;
+  }
   const auto share = [](std::int64_t part, std::int64_t all) {
     return all == 0 ? 0 : static_cast<double>(part) / static_cast<double>(all);
   };
@@ -281,8 +288,12 @@ void add_run(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_flag("--balance-in-loss", options->balance_in_loss,
                     "The loss with gradients counts the auxiliary losses that join them");
-  command->add_option("--seed", options->seed, "Of routers that draw while training")->capture_default_str();
-  command->add_option("--step", options->step, "The training step they draw for")->capture_default_str();
+  command->add_option("--seed", options->seed, "Of routers that draw while training")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
+  command->add_option("--step", options->step, "The training step they draw for")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{std::numeric_limits<std::uint32_t>::max()}))
+      ->capture_default_str();
   command->add_flag("--stream", options->stream, "Keep one layer's weights in memory at a time");
   command->callback([&action, options] { action = [options] { return run_model(*options); }; });
 }

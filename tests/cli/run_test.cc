@@ -239,6 +239,10 @@ TEST_F(RunTest, RefusesBadTapsNumericsAndOutputs) {
   expect_refused(run({"--grads", dir_.file("g.npy")}), 2, {"g.npy", ".safetensors"});
   expect_refused(run({"--tap", "grad.hidden.layr1"}), 2, {"did you mean 'grad.hidden.layer1'"});
   expect_refused(run({"--stream", "--grads", dir_.file("g.npz")}), 2, {"--stream", "no gradients"});
+  expect_refused(run({"--attention", "absorbed", "--grads", dir_.file("g.npz")}), 2, {"absorbed", "no backward pass"});
+  expect_refused(run({"--recompute", "norms"}), 2, {"--recompute", "--grads"});
+  expect_refused(run({"--seed", "-1", "--loss"}), 2, {"--seed", "-1"});
+  expect_refused(run({"--step", "-1", "--loss"}), 2, {"--step", "-1"});
   expect_refused(run({"--documents", "1,1"}), 2, {"sum to 2", "3"});
   expect_refused(run({"--documents", "0,3"}), 2, {"found 0"});
   expect_refused(run({"--shadow", "fp16"}), 2, {"fp16", "fp32"});
@@ -300,6 +304,20 @@ TEST_F(RunTest, AShadowListsEveryProductAndChangesNothing) {
   const tensor::NamedTensors alone = io::load_arrays(dir_.file("alone.npz"));
   for (const auto& [name, gradient] : io::load_arrays(dir_.file("g.npz")))
     EXPECT_TRUE(std::ranges::equal(gradient.bytes(), alone.at(name).bytes())) << name;
+}
+
+TEST_F(RunTest, AShadowOfNothingSaysSo) {
+  const CliResult result = run({"--shadow", "fp32"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("no product ran on a tensor core"), std::string::npos) << result.out;
+}
+
+TEST_F(RunTest, StreamsInFp64) {
+  ASSERT_EQ(run({"--numerics", "fp64"}).exit_code, 0);
+  const tensor::NamedTensors whole = io::load_arrays(out());
+  ASSERT_EQ(run({"--numerics", "fp64", "--stream"}).exit_code, 0);
+  const tensor::NamedTensors streamed = io::load_arrays(out());
+  EXPECT_TRUE(std::ranges::equal(whole.at("logits").bytes(), streamed.at("logits").bytes()));
 }
 
 TEST_F(RunTest, ADryRunPrintsThePlanWithoutTheWeights) {
