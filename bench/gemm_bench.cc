@@ -6,7 +6,10 @@
 
 #include <Eigen/Core>
 #include <cstdlib>
+#include <map>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
@@ -23,12 +26,12 @@ int threads() {
   return text == nullptr ? 1 : std::atoi(text);
 }
 
-// Numbers like N(0, 1): sums of four uniform ones.
-std::vector<float> random_values(std::int64_t count, const char* purpose) {
+// Numbers like N(0, 1): sums of four uniform ones. Drawn once for all benchmarks: a shorter request takes the start.
+const std::vector<float>& random_values(std::int64_t count, const char* purpose) {
+  static std::map<std::string, std::vector<float>> drawn;
   const core::RandomStream stream(1, purpose);
-  std::vector<float> values;
-  values.reserve(static_cast<std::size_t>(count));
-  for (std::int64_t i = 0; i < count; ++i) {
+  std::vector<float>& values = drawn[purpose];
+  for (auto i = static_cast<std::int64_t>(values.size()); i < count; ++i) {
     float sum = -2.0F;
     for (std::uint64_t part = 0; part < 4; ++part) sum += stream.uniform(static_cast<std::uint64_t>(4 * i) + part);
     values.push_back(sum * 1.732F);
@@ -36,14 +39,18 @@ std::vector<float> random_values(std::int64_t count, const char* purpose) {
   return values;
 }
 
-std::vector<std::byte> codes_of(const std::vector<float>& values, Format format) {
-  const int width = describe(format).storage_bytes;
-  std::vector<std::byte> bytes;
-  for (const float value : values) {
-    const std::uint32_t code = encode(value, format, default_encode_options(format));
-    for (int byte = 0; byte < width; ++byte) bytes.push_back(static_cast<std::byte>(code >> (8 * byte) & 0xff));
+// Their codes, likewise.
+std::span<const std::byte> codes_of(std::int64_t count, const char* purpose, Format format) {
+  static std::map<std::pair<std::string, Format>, std::vector<std::byte>> encoded;
+  const std::vector<float>& values = random_values(count, purpose);
+  const auto width = static_cast<std::size_t>(describe(format).storage_bytes);
+  const EncodeOptions options = default_encode_options(format);
+  std::vector<std::byte>& bytes = encoded[{purpose, format}];
+  for (std::size_t i = bytes.size() / width; i < values.size(); ++i) {
+    const std::uint32_t code = encode(values[i], format, options);
+    for (std::size_t byte = 0; byte < width; ++byte) bytes.push_back(static_cast<std::byte>(code >> (8 * byte) & 0xff));
   }
-  return bytes;
+  return std::span<const std::byte>(bytes).first(static_cast<std::size_t>(count) * width);
 }
 
 struct Shape {
@@ -66,8 +73,8 @@ void emulated(benchmark::State& state, const char* unit, Format format, Promotio
   state.SetLabel(vector_target());
   const Shape shape = shape_of(state);
   const MmaRule rule = rule_of(find_unit(unit), format, format, Format::kF32);
-  const std::vector<std::byte> a = codes_of(random_values(shape.m * shape.k, "a"), format);
-  const std::vector<std::byte> b = codes_of(random_values(shape.n * shape.k, "b"), format);
+  const std::span<const std::byte> a = codes_of(shape.m * shape.k, "a", format);
+  const std::span<const std::byte> b = codes_of(shape.n * shape.k, "b", format);
   GemmOperands operands{{format, shape.m, shape.k, a}, {format, shape.n, shape.k, b}, {}, {}};
   const ScaleShape shape_a = scale_shape(operands.a, operands.tile_a);
   const ScaleShape shape_b = scale_shape(operands.b, operands.tile_b);
@@ -88,8 +95,8 @@ void emulated(benchmark::State& state, const char* unit, Format format, Promotio
 void openblas_sgemm(benchmark::State& state) {
   const Shape shape = shape_of(state);
   openblas_set_num_threads(threads());
-  const std::vector<float> a = random_values(shape.m * shape.k, "a");
-  const std::vector<float> b = random_values(shape.n * shape.k, "b");
+  const std::vector<float>& a = random_values(shape.m * shape.k, "a");
+  const std::vector<float>& b = random_values(shape.n * shape.k, "b");
   std::vector<float> d(static_cast<std::size_t>(shape.m * shape.n));
   const auto m = static_cast<blasint>(shape.m);
   const auto n = static_cast<blasint>(shape.n);
@@ -105,8 +112,8 @@ void eigen_sgemm(benchmark::State& state) {
   const Shape shape = shape_of(state);
   Eigen::setNbThreads(threads());
   using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const std::vector<float> a = random_values(shape.m * shape.k, "a");
-  const std::vector<float> b = random_values(shape.n * shape.k, "b");
+  const std::vector<float>& a = random_values(shape.m * shape.k, "a");
+  const std::vector<float>& b = random_values(shape.n * shape.k, "b");
   const Eigen::Map<const Matrix> left(a.data(), shape.m, shape.k);
   const Eigen::Map<const Matrix> right(b.data(), shape.n, shape.k);
   Matrix d(shape.m, shape.n);

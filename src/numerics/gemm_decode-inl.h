@@ -22,10 +22,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 const hn::ScalableTag<std::uint8_t> kBytes;
 const hn::ScalableTag<std::uint32_t> kWords;
 const hn::ScalableTag<float> kFloats;
-constexpr std::int64_t kPanelCols = static_cast<std::int64_t>(hn::MaxLanes(kBytes));
-// Places of lines are kept in bytes, in units of so many columns: x86 multiplies by 8 as it loads.
-constexpr std::int64_t kPlaceUnit = kPanelCols < 8 ? 1 : 8;
-constexpr std::int64_t kLineUnits = kPanelCols / kPlaceUnit;
+constexpr std::int64_t kHalfCols = static_cast<std::int64_t>(hn::MaxLanes(kBytes));
+constexpr std::int64_t kPanelCols = 2 * kHalfCols;
 
 // Codes taken apart, a lane each.
 struct Decoded {
@@ -37,7 +35,7 @@ struct Decoded {
 };
 
 // Takes codes of one format apart.
-template <typename T>
+template <typename L>
 class Decoder {
  public:
   explicit Decoder(Format format) {
@@ -48,11 +46,11 @@ class Decoder {
     const auto bias = static_cast<std::uint32_t>(d.bias);
     normal_ = (127 - bias) << 23;
     subnormal_ = (128 - bias) << 23;
-    least_code_ = (LaneLimits<T>::kLeastExponent + d.bias <= 1)
+    least_code_ = (L::kLeastExponent + d.bias <= 1)
                       ? 1
-                      : static_cast<std::uint32_t>(LaneLimits<T>::kLeastExponent + d.bias) << d.fraction_bits;
+                      : static_cast<std::uint32_t>(L::kLeastExponent + d.bias) << d.fraction_bits;
     most_code_ = d.max_finite_code();
-    const int most_field = LaneLimits<T>::kMostExponent + d.bias;
+    const int most_field = L::kMostExponent + d.bias;
     if (most_field < (1 << d.exponent_bits) - 1)
       most_code_ = std::min(most_code_, (static_cast<std::uint32_t>(most_field + 1) << d.fraction_bits) - 1);
   }
@@ -105,17 +103,17 @@ HWY_INLINE void store_values(hn::Vec<decltype(kFloats)> v, double factor, double
               to + i);
 }
 
-// `value` for packing: z where it is a zero. FP32 holds z of the float lanes; doubles replace theirs afterwards.
-template <typename T>
-HWY_INLINE void store_decoded(const Decoded& decoded, T factor, T* to) {
-  if constexpr (sizeof(T) == sizeof(float)) {
-    const auto tiny = hn::Set(kFloats, LaneLimits<float>::kZero);
+// `value` for packing: z where it is a zero. FP32 holds z of float lanes; doubles replace theirs afterwards.
+template <typename L>
+HWY_INLINE void store_decoded(const Decoded& decoded, typename L::Value factor, typename L::Value* to) {
+  if constexpr (sizeof(*to) == sizeof(float)) {
+    const auto tiny = hn::Set(kFloats, L::kZero);
     store_values(hn::IfThenElse(hn::RebindMask(kFloats, decoded.zero), tiny, decoded.value), factor, to);
   } else {
     store_values(decoded.value, factor, to);
     if (hn::AllFalse(kWords, decoded.zero)) return;
     for (std::size_t i = 0; i < hn::Lanes(kFloats); ++i)
-      if (to[i] == 0) to[i] = factor * LaneLimits<double>::kZero;
+      if (to[i] == 0) to[i] = factor * L::kZero;
   }
 }
 
@@ -165,7 +163,7 @@ class Fp8Decoder {
     const auto sign = hn::ShiftLeft<8>(hn::And(code, hn::Set(words, 0x80)));
     const auto half = hn::Or(sign, hn::ShiftLeftSame(hn::And(code, hn::Set(words, 0x7f)), to_half_));
     const auto value = hn::Mul(hn::PromoteTo(kFloats, hn::BitCast(halves, half)), hn::Set(kFloats, factor_));
-    return hn::IfThenElse(hn::Eq(value, hn::Zero(kFloats)), hn::Set(kFloats, LaneLimits<float>::kZero), value);
+    return hn::IfThenElse(hn::Eq(value, hn::Zero(kFloats)), hn::Set(kFloats, FloatLanes::kZero), value);
   }
 
   [[nodiscard]] std::uint8_t most_code() const { return most_code_; }

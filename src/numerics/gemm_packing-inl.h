@@ -8,6 +8,7 @@
 #endif
 
 #include <hwy/aligned_allocator.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -28,15 +29,74 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t step) { return ceil_div(value, step) * step; }
 
 // Whether operands are packed as vectors of bytes: the 8-bit formats of the float lanes.
-template <typename T>
-constexpr bool kBytewise = HWY_TARGET != HWY_SCALAR && sizeof(T) == sizeof(float);
+template <typename L>
+constexpr bool kBytewise = HWY_TARGET != HWY_SCALAR&& std::is_same_v<L, FloatLanes>;
 
-// What rows and columns beyond the matrix are filled with: nothing out of the ordinary.
+// Lines of the tables that gemm_kernel-inl.h makes of a panel: for each two elements of K one for
+// each pair of planes, for each four one for each pattern of signs; a byte holds four bits of a column and of the one
+// kHalfCols further. Rows keep the places of theirs in bytes, in units of kPlaceUnit: x86 multiplies by 8 as it loads.
+constexpr std::int64_t kPairLines = kPlanes * kPlanes;
+constexpr std::int64_t kSignLines = 16;
+constexpr std::int64_t kPlaceUnit = kHalfCols < 8 ? 1 : 8;
+constexpr std::int64_t kLineUnits = kHalfCols / kPlaceUnit;
+
+// What columns beyond the matrix are filled with: nothing out of the ordinary.
 template <typename Code>
 Code code_of_one(Format format) {
   const FormatDescriptor& d = describe(format);
   return static_cast<Code>(static_cast<Code>(d.bias) << d.fraction_bits << d.code_shift);
 }
+
+// Bytes of kHalfCols columns in lane order: so that interleaving them with zeros, which goes by blocks of 16 bytes,
+// until they are as wide as T gives vectors of neighbouring columns. With n blocks, and units of as many bytes as a
+// block of T has lanes, unit v n + b goes to block b, v of all.
+template <typename L>
+class LaneOrder {
+  using T = typename L::Value;
+
+  static constexpr std::size_t kBlocks = (kHalfCols + 15) / 16;
+
+ public:
+  HWY_INLINE LaneOrder() {
+#if HWY_TARGET != HWY_SCALAR
+    constexpr std::size_t kUnit = 16 / sizeof(T);
+    constexpr std::size_t kUnits = 16 / kUnit / kBlocks;  // of a block that go to the same one
+    constexpr std::size_t kGroupWords = 4 / kBlocks;      // in each block, what goes to one
+    HWY_ALIGN std::array<std::uint8_t, 16> within{};
+    for (std::size_t b = 0; b < kBlocks; ++b)
+      for (std::size_t v = 0; v < kUnits; ++v)
+        for (std::size_t i = 0; i < kUnit; ++i)
+          within[(b * kUnits + v) * kUnit + i] = static_cast<std::uint8_t>((v * kBlocks + b) * kUnit + i);
+    within_ = hn::LoadDup128(kBytes, within.data());
+    HWY_ALIGN std::array<std::int32_t, 4 * kBlocks> across{};
+    for (std::size_t b = 0; b < kBlocks; ++b)
+      for (std::size_t from = 0; from < kBlocks; ++from)
+        for (std::size_t i = 0; i < kGroupWords; ++i)
+          across[b * 4 + from * kGroupWords + i] = static_cast<std::int32_t>(from * 4 + b * kGroupWords + i);
+    across_ = hn::SetTableIndices(kWords, across.data());
+#endif
+  }
+
+  // `lines` lines of kPanelCols bytes.
+  HWY_INLINE void apply(std::uint8_t* bytes, std::int64_t lines) const {
+#if HWY_TARGET == HWY_SCALAR
+    (void)bytes, (void)lines;
+#else
+    if constexpr (kBlocks == 1) return;
+    for (std::uint8_t* end = bytes + lines * kPanelCols; bytes != end; bytes += kHalfCols) {
+      const auto blocks = hn::TableLookupBytes(hn::Load(kBytes, bytes), within_);
+      const auto ordered = hn::TableLookupLanes(hn::BitCast(kWords, blocks), across_);
+      hn::Store(hn::BitCast(kBytes, ordered), kBytes, bytes);
+    }
+#endif
+  }
+
+#if HWY_TARGET != HWY_SCALAR
+ private:
+  hn::Vec<decltype(kBytes)> within_;
+  decltype(hn::SetTableIndices(kWords, static_cast<const std::int32_t*>(nullptr))) across_;
+#endif
+};
 
 HWY_INLINE void store_low_bytes(hn::Vec<decltype(kWords)> words, std::uint8_t* to) {
   const hn::Rebind<std::uint8_t, decltype(kWords)> bytes;
@@ -67,73 +127,112 @@ void stage(const CodeMatrix& matrix, std::int64_t row, std::int64_t rows, std::i
   }
 }
 
-// A packed block of K of `panels` times kPanelCols columns.
-template <typename T, typename Code>
+// A packed block of K of `panels` times kPanelCols columns. Bytes are in lane order.
+template <typename L>
 class PackedPanels {
-  using Bits = hwy::MakeUnsigned<T>;
+  using T = typename L::Value;
 
  public:
   // `beyond`: the factor 1 + 2^-t of b.
   PackedPanels(const CodeMatrix& matrix, std::int64_t panels, std::int64_t padded_k, int step_k, T beyond)
-      : k(padded_k),
-        groups(padded_k / step_k),
-        values(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels * k * kPanelCols))),
-        exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * k * kPanelCols))),
-        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(panels * groups * kPanelCols))),
-        largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * groups * kPanelCols))),
-        matrix_(matrix),
+      : k_(padded_k),
+        groups_(padded_k / step_k),
         step_k_(step_k),
         beyond_(beyond),
-        staged_(static_cast<std::size_t>(k * kPanelCols)) {}
+        matrix_(matrix),
+        values_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels * k_ * kPanelCols))),
+        exponents_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * k_ * kPanelCols))),
+        signs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * k_ / 4 * kPanelCols))),
+        largest_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(panels * groups_ * kPanelCols))),
+        staged_(static_cast<std::size_t>(k_ * kPanelCols * describe(matrix.format).storage_bytes)) {}
 
   // Columns [col, col + cols) of D and elements [first, first + length) of K: transposed to [k, columns], taken apart,
   // padded with zeros. Raises refused[j] for columns with operands outside the lanes' range.
-  HWY_NOINLINE void pack(std::int64_t panel, std::int64_t col, std::int64_t cols, std::int64_t first,
-                         std::int64_t length, std::uint8_t* refused) {
-    const std::int64_t used = ceil_div(length, step_k_);
-    std::fill(staged_.begin() + length * kPanelCols, staged_.begin() + used * step_k_ * kPanelCols, Code{0});
-    if (cols < kPanelCols)
-      for (std::int64_t i = 0; i < length; ++i)
-        std::fill(staged_.begin() + i * kPanelCols + cols, staged_.begin() + (i + 1) * kPanelCols,
-                  code_of_one<Code>(matrix_.format));
-    stage(matrix_, col, cols, first, length, staged_.data(), 1, kPanelCols);
-    if constexpr (kBytewise<T>)
-      this->take_bytes_apart(panel, used, refused);
-    else
-      take_words_apart(panel, used, refused);
+  void pack(std::int64_t panel, std::int64_t col, std::int64_t cols, std::int64_t first, std::int64_t length,
+            std::uint8_t* refused) {
+    const int width = describe(matrix_.format).storage_bytes;
+    if (kBytewise<L> || width == 1)
+      pack_codes<std::uint8_t>(panel, col, cols, first, length, refused);
+    else if constexpr (!kBytewise<L>) {
+      if (width == 2)
+        pack_codes<std::uint16_t>(panel, col, cols, first, length, refused);
+      else
+        pack_codes<std::uint32_t>(panel, col, cols, first, length, refused);
+    }
   }
 
-  std::int64_t k;
-  std::int64_t groups;
-  hwy::AlignedFreeUniquePtr<T[]> values;                // [panels, k, kPanelCols], times 1 + 2^-t
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;  // [panels, k, kPanelCols]
-  hwy::AlignedFreeUniquePtr<Bits[]> negative;           // [panels, groups, kPanelCols]
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;    // [panels, groups, kPanelCols]: the least of exponents
+  // [step_k, kPanelCols], times 1 + 2^-t.
+  [[nodiscard]] const T* values_of(std::int64_t panel, std::int64_t group) const {
+    return values_.get() + (panel * k_ + group * step_k_) * kPanelCols;
+  }
+  // [step_k, kPanelCols]
+  [[nodiscard]] const std::uint8_t* exponents_of(std::int64_t panel, std::int64_t group) const {
+    return exponents_.get() + (panel * k_ + group * step_k_) * kPanelCols;
+  }
+  // [step_k / 4, kPanelCols]: bit i is the sign of element 4 q + i.
+  [[nodiscard]] const std::uint8_t* signs_of(std::int64_t panel, std::int64_t group) const {
+    return signs_.get() + (panel * k_ + group * step_k_) / 4 * kPanelCols;
+  }
+  // [kPanelCols]: the least of exponents_of.
+  [[nodiscard]] const std::uint8_t* largest_of(std::int64_t panel, std::int64_t group) const {
+    return largest_.get() + (panel * groups_ + group) * kPanelCols;
+  }
 
  private:
-  void take_words_apart(std::int64_t panel, std::int64_t used, std::uint8_t* refused_columns) {
+  template <typename Code>
+  HWY_NOINLINE void pack_codes(std::int64_t panel, std::int64_t col, std::int64_t cols, std::int64_t first,
+                               std::int64_t length, std::uint8_t* refused) {
+    const std::int64_t used = ceil_div(length, step_k_);
+    Code* staged = reinterpret_cast<Code*>(staged_.data());
+    std::fill(staged + length * kPanelCols, staged + used * step_k_ * kPanelCols, Code{0});
+    if (cols < kPanelCols)
+      for (std::int64_t i = 0; i < length; ++i)
+        std::fill(staged + i * kPanelCols + cols, staged + (i + 1) * kPanelCols, code_of_one<Code>(matrix_.format));
+    stage(matrix_, col, cols, first, length, staged, 1, kPanelCols);
+    std::uint8_t* exponents = exponents_.get() + panel * k_ * kPanelCols;
+    std::uint8_t* signs = signs_.get() + panel * k_ / 4 * kPanelCols;
+    std::uint8_t* largest = largest_.get() + panel * groups_ * kPanelCols;
+    for (std::int64_t j = 0; j < kPanelCols; j += kHalfCols) {
+      const std::int64_t out = panel * k_ * kPanelCols + j;
+      if constexpr (kBytewise<L>)
+        this->take_bytes_apart(staged + j, used, values_.get() + out, exponents + j, signs + j, largest + j,
+                               refused + j);
+      else
+        take_words_apart(staged + j, used, values_.get() + out, exponents + j, signs + j, largest + j, refused + j);
+    }
+    const LaneOrder<L> order;
+    order.apply(exponents, used * step_k_);
+    order.apply(signs, used * step_k_ / 4);
+    order.apply(largest, used);
+  }
+
+  // kHalfCols columns of `used` groups; lines lie kPanelCols apart.
+  template <typename Code>
+  void take_words_apart(const Code* staged, std::int64_t used, T* values, std::uint8_t* exponents, std::uint8_t* signs,
+                        std::uint8_t* largest, std::uint8_t* refused_columns) {
+    constexpr int kQuad = 4;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
-    const Decoder<T> decode(matrix_.format);
-    for (std::int64_t j = 0; j < kPanelCols; j += lanes) {
+    const Decoder<L> decode(matrix_.format);
+    for (std::int64_t j = 0; j < kHalfCols; j += lanes) {
       auto refused = hn::Zero(kWords);
       for (std::int64_t group = 0; group < used; ++group) {
-        auto signs = hn::Zero(kWords);
         auto least = hn::Set(kWords, kZeroByteOfB);
-        for (int i = 0; i < step_k_; ++i) {
-          const std::int64_t place = (group * step_k_ + i) * kPanelCols + j;
-          const Decoded decoded = decode(load_codes<Code>(reinterpret_cast<const std::byte*>(staged_.data() + place)));
-          const std::int64_t out = panel * k * kPanelCols + place;
-          store_decoded(decoded, beyond_, values.get() + out);
-          const auto from_exponent = hn::Sub(hn::Set(kWords, kByteOfB<T> + 127), decoded.exponent);
-          const auto byte = hn::IfThenElse(decoded.zero, hn::Set(kWords, kZeroByteOfB), from_exponent);
-          store_low_bytes(byte, exponents.get() + out);
-          least = hn::Min(least, hn::And(byte, hn::Set(kWords, 255)));
-          signs = hn::Or(signs, hn::IfThenElseZero(decoded.negative, hn::Set(kWords, 1u << i)));
-          refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
+        for (std::int64_t k = group * step_k_; k < (group + 1) * step_k_; k += kQuad) {
+          auto bits = hn::Zero(kWords);
+          for (int i = 0; i < kQuad; ++i) {
+            const std::int64_t place = (k + i) * kPanelCols + j;
+            const Decoded decoded = decode(load_codes<Code>(reinterpret_cast<const std::byte*>(staged + place)));
+            store_decoded<L>(decoded, beyond_, values + place);
+            const auto from_exponent = hn::Sub(hn::Set(kWords, kByteOfB<L> + 127), decoded.exponent);
+            const auto byte = hn::IfThenElse(decoded.zero, hn::Set(kWords, kZeroByteOfB), from_exponent);
+            store_low_bytes(byte, exponents + place);
+            least = hn::Min(least, hn::And(byte, hn::Set(kWords, 255)));
+            bits = hn::Or(bits, hn::IfThenElseZero(decoded.negative, hn::Set(kWords, 1u << i)));
+            refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
+          }
+          store_low_bytes(bits, signs + k / kQuad * kPanelCols + j);
         }
-        const std::int64_t out = (panel * groups + group) * kPanelCols + j;
-        store_widened(signs, negative.get() + out);
-        store_low_bytes(least, largest.get() + out);
+        store_low_bytes(least, largest + group * kPanelCols + j);
       }
       HWY_ALIGN std::array<std::uint32_t, hn::MaxLanes(kWords)> flags;
       hn::Store(refused, kWords, flags.data());
@@ -143,146 +242,162 @@ class PackedPanels {
 
 #if HWY_TARGET != HWY_SCALAR
   // The same for 8-bit codes, a vector of columns at a time.
-  void take_bytes_apart(std::int64_t panel, std::int64_t used, std::uint8_t* refused_columns) {
-    constexpr std::int64_t kBitsOfByte = 8;
+  void take_bytes_apart(const std::uint8_t* staged, std::int64_t used, float* values, std::uint8_t* exponents,
+                        std::uint8_t* signs, std::uint8_t* largest, std::uint8_t* refused_columns) {
+    constexpr int kQuad = 4;
     const Fp8Decoder decode(matrix_.format, beyond_);
     const auto of_exponent = hn::Set(
-        kBytes, static_cast<std::uint8_t>(kByteOfB<T> + static_cast<std::uint32_t>(describe(matrix_.format).bias)));
+        kBytes, static_cast<std::uint8_t>(kByteOfB<L> + static_cast<std::uint32_t>(describe(matrix_.format).bias)));
     const auto of_zero = hn::Set(kBytes, kZeroByteOfB);
     auto most = hn::Zero(kBytes);
     for (std::int64_t group = 0; group < used; ++group) {
       auto least = of_zero;
-      // Signs of eight elements of K, a byte a column.
-      HWY_ALIGN std::array<std::uint8_t, 4 * kPanelCols> signs{};
-      for (std::int64_t block = 0; block < step_k_; block += kBitsOfByte) {
+      for (std::int64_t k = group * step_k_; k < (group + 1) * step_k_; k += kQuad) {
         auto bits = hn::Zero(kBytes);
-        for (std::int64_t i = std::min<std::int64_t>(block + kBitsOfByte, step_k_) - 1; i >= block; --i) {
-          const std::int64_t place = (group * step_k_ + i) * kPanelCols;
-          const std::int64_t out = panel * k * kPanelCols + place;
-          const std::uint8_t* codes = staged_.data() + place;
-          const auto code = hn::LoadU(kBytes, codes);
+        for (int i = kQuad - 1; i >= 0; --i) {
+          const std::int64_t place = (k + i) * kPanelCols;
+          const auto code = hn::LoadU(kBytes, staged + place);
           const auto magnitude = hn::And(code, hn::Set(kBytes, 0x7f));
           const auto byte = hn::IfThenElse(hn::Eq(magnitude, hn::Zero(kBytes)), of_zero,
                                            hn::Sub(of_exponent, decode.field(magnitude)));
-          hn::Store(byte, kBytes, exponents.get() + out);
+          hn::Store(byte, kBytes, exponents + place);
           least = hn::Min(least, byte);
           most = hn::Max(most, magnitude);
           // Above 0x80: negative and no zero.
           const auto negative_bit = hn::IfThenElseZero(hn::Gt(code, hn::Set(kBytes, 0x80)), hn::Set(kBytes, 1));
           bits = hn::Or(hn::Add(bits, bits), negative_bit);
-          for (std::int64_t j = 0; j < kPanelCols; j += static_cast<std::int64_t>(hn::Lanes(kFloats)))
-            hn::Store(decode.values(codes + j), kFloats, values.get() + out + j);
+          for (std::int64_t j = 0; j < kHalfCols; j += static_cast<std::int64_t>(hn::Lanes(kFloats)))
+            hn::Store(decode.values(staged + place + j), kFloats, values + place + j);
         }
-        hn::Store(bits, kBytes, signs.data() + block / kBitsOfByte * kPanelCols);
+        hn::Store(bits, kBytes, signs + k / kQuad * kPanelCols);
       }
-      const std::int64_t out = (panel * groups + group) * kPanelCols;
-      hn::Store(least, kBytes, largest.get() + out);
-      for (std::int64_t j = 0; j < kPanelCols; j += static_cast<std::int64_t>(hn::Lanes(kWords)))
-        hn::Store(joined(signs.data() + j), kWords, negative.get() + out + j);
+      hn::Store(least, kBytes, largest + group * kPanelCols);
     }
-    HWY_ALIGN std::array<std::uint8_t, kPanelCols> magnitudes;
+    HWY_ALIGN std::array<std::uint8_t, kHalfCols> magnitudes;
     hn::Store(most, kBytes, magnitudes.data());
-    for (std::int64_t j = 0; j < kPanelCols; ++j)
+    for (std::int64_t j = 0; j < kHalfCols; ++j)
       refused_columns[j] |= magnitudes[static_cast<std::size_t>(j)] > decode.most_code();
-  }
-
-  // Bytes of four lines as words, the first the lowest.
-  static HWY_INLINE hn::Vec<decltype(kWords)> joined(const std::uint8_t* lines) {
-    const hn::Rebind<std::uint8_t, decltype(kWords)> bytes;
-    const auto line = [&](std::int64_t i) { return hn::PromoteTo(kWords, hn::Load(bytes, lines + i * kPanelCols)); };
-    return hn::Or(hn::Or(line(0), hn::ShiftLeft<8>(line(1))),
-                  hn::Or(hn::ShiftLeft<16>(line(2)), hn::ShiftLeft<24>(line(3))));
   }
 #endif
 
-  static HWY_INLINE void store_widened(hn::Vec<decltype(kWords)> words, Bits* to) {
-    HWY_ALIGN std::array<std::uint32_t, hn::MaxLanes(kWords)> lanes;
-    hn::Store(words, kWords, lanes.data());
-    std::copy_n(lanes.data(), hn::Lanes(kWords), to);
-  }
-
-  const CodeMatrix& matrix_;
+  std::int64_t k_;
+  std::int64_t groups_;
   int step_k_;
   T beyond_;
-  std::vector<Code> staged_;
+  const CodeMatrix& matrix_;
+  hwy::AlignedFreeUniquePtr<T[]> values_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> signs_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest_;
+  std::vector<std::byte> staged_;
 };
 
 // A packed block of K of one chunk of rows. Rows lie `stride` apart: whole vectors, which may reach beyond the block,
 // and no power of two.
-template <typename T, typename Code>
+template <typename L>
 class PackedRows {
-  using Bits = hwy::MakeUnsigned<T>;
-  static constexpr std::int64_t kWidth = sizeof(Code);
+  using T = typename L::Value;
+
   // Vectors may read and write so much beyond the last row's end.
-  static constexpr std::int64_t kBeyond = kPanelCols;
+  static constexpr std::int64_t kBeyond = kHalfCols + 16;
+  static constexpr std::int64_t kAhead = 8;  // rows to fetch before they are needed
 
  public:
-  // `strip`: rows are padded to a multiple of it.
-  PackedRows(const CodeMatrix& matrix, std::int64_t rows, std::int64_t strip, std::int64_t padded_k, int step_k)
+  PackedRows(const CodeMatrix& matrix, std::int64_t rows, std::int64_t padded_k, int step_k)
       : stride(ceil_div(padded_k, 16) * 16 + 16),
-        values(hwy::AllocateAligned<T>(static_cast<std::size_t>(rows * stride + kBeyond))),
-        exponents(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride + kBeyond))),
-        planes(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride + kBeyond))),
-        groups(padded_k / step_k),
-        negative(hwy::AllocateAligned<Bits>(static_cast<std::size_t>(rows * groups))),
-        largest(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * groups))),
         matrix_(matrix),
-        strip_(strip),
+        groups_(padded_k / step_k),
         step_k_(step_k),
         step_bits_(std::countr_zero(static_cast<unsigned>(step_k))),
-        staged_(static_cast<std::size_t>(rows * stride + kBeyond)) {}
+        values_(hwy::AllocateAligned<T>(static_cast<std::size_t>(rows * stride + kBeyond))),
+        exponents_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride + kBeyond))),
+        pairs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride / 2 + kBeyond))),
+        signs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * stride / 4 + kBeyond))),
+        largest_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(rows * groups_))),
+        negative_(static_cast<std::size_t>(groups_)),
+        staged_(static_cast<std::size_t>((rows * stride + kBeyond) * describe(matrix.format).storage_bytes)) {}
 
   // Rows [row, row + rows) of A and elements [first, first + length) of K, taken apart; padded with zeros to whole
-  // groups and whole strips of rows. Raises refused[i] for rows with operands outside the lanes' range.
-  HWY_NOINLINE void pack(std::int64_t row, std::int64_t rows, std::int64_t first, std::int64_t length,
-                         std::uint8_t* refused) {
-    const std::int64_t padded = round_up(length, step_k_);
-    // Whole vectors of rows that lie in one piece are read where they are.
-    const std::int64_t vector = kBytewise<T> ? kPanelCols : static_cast<std::int64_t>(hn::Lanes(kWords));
-    const bool in_place = !matrix_.transposed && length % std::max<std::int64_t>(vector, step_k_) == 0;
-    if (!in_place) {
-      std::fill(staged_.begin(), staged_.end(), Code{0});
-      stage(matrix_, row, rows, first, length, staged_.data(), stride, 1);
-    }
-    for (std::int64_t r = rows; r < round_up(rows, strip_); ++r) {
-      std::fill_n(staged_.begin() + r * stride, stride, Code{0});
-      std::fill_n(staged_.begin() + r * stride, length, code_of_one<Code>(matrix_.format));
-    }
-    for (std::int64_t r = 0; r < round_up(rows, strip_); ++r) {
-      const std::byte* codes = in_place && r < rows ? matrix_.bytes.data() + ((row + r) * matrix_.cols + first) * kWidth
-                                                    : reinterpret_cast<const std::byte*>(staged_.data() + r * stride);
-      bool beyond_range = false;
-      if constexpr (kBytewise<T>)
-        beyond_range = this->take_bytes_apart(r, padded, reinterpret_cast<const std::uint8_t*>(codes));
+  // groups. Raises refused[i] for rows with operands outside the lanes' range.
+  void pack(std::int64_t row, std::int64_t rows, std::int64_t first, std::int64_t length, std::uint8_t* refused) {
+    const int width = describe(matrix_.format).storage_bytes;
+    if (kBytewise<L> || width == 1)
+      pack_codes<std::uint8_t>(row, rows, first, length, refused);
+    else if constexpr (!kBytewise<L>) {
+      if (width == 2)
+        pack_codes<std::uint16_t>(row, rows, first, length, refused);
       else
-        beyond_range = take_words_apart(r, padded, codes);
-      choose_planes(r, padded);
-      if (r < rows && beyond_range) refused[r] = 1;
+        pack_codes<std::uint32_t>(row, rows, first, length, refused);
     }
   }
 
+  // Of a group of row i of the chunk: its values, those of the next row follow after `stride`,
+  [[nodiscard]] const T* values_of(std::int64_t i, std::int64_t group) const {
+    return values_.get() + i * stride + group * step_k_;
+  }
+  // [step_k],
+  [[nodiscard]] const std::uint8_t* exponents_of(std::int64_t i, std::int64_t group) const {
+    return exponents_.get() + i * stride + group * step_k_;
+  }
+  // [step_k / 2]: the place of the line of the elements' planes among those of the two,
+  [[nodiscard]] const std::uint8_t* pairs_of(std::int64_t i, std::int64_t group) const {
+    return pairs_.get() + (i * stride + group * step_k_) / 2;
+  }
+  // [step_k / 4]: the place of the line of the elements' signs among those of the four,
+  [[nodiscard]] const std::uint8_t* signs_of(std::int64_t i, std::int64_t group) const {
+    return signs_.get() + (i * stride + group * step_k_) / 4;
+  }
+  // and the largest of its exponents.
+  [[nodiscard]] std::uint8_t largest_of(std::int64_t i, std::int64_t group) const {
+    return largest_[static_cast<std::size_t>(i * groups_ + group)];
+  }
+
   std::int64_t stride;
-  hwy::AlignedFreeUniquePtr<T[]> values;
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents;
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]>
-      planes;  // where the element's line starts among those of its k, / kPlaceUnit
-  std::int64_t groups;
-  hwy::AlignedFreeUniquePtr<Bits[]> negative;         // [rows, groups]: bit k is the sign of element k of the group
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest;  // [rows, groups], of exponents
 
  private:
+  template <typename Code>
+  HWY_NOINLINE void pack_codes(std::int64_t row, std::int64_t rows, std::int64_t first, std::int64_t length,
+                               std::uint8_t* refused) {
+    constexpr auto kWidth = static_cast<std::int64_t>(sizeof(Code));
+    const std::int64_t padded = round_up(length, step_k_);
+    // Whole vectors of rows that lie in one piece are read where they are.
+    const std::int64_t vector = kBytewise<L> ? kHalfCols : static_cast<std::int64_t>(hn::Lanes(kWords));
+    const bool in_place = !matrix_.transposed && length % std::max<std::int64_t>(vector, step_k_) == 0;
+    if (!in_place) {
+      std::fill(staged_.begin(), staged_.end(), std::byte{0});
+      stage(matrix_, row, rows, first, length, reinterpret_cast<Code*>(staged_.data()), stride, 1);
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      if (in_place && r + kAhead < rows) {
+        const std::byte* ahead = matrix_.bytes.data() + ((row + r + kAhead) * matrix_.cols + first) * kWidth;
+        for (std::int64_t i = 0; i < length * kWidth; i += 64) hwy::Prefetch(ahead + i);
+      }
+      const std::byte* codes = in_place ? matrix_.bytes.data() + ((row + r) * matrix_.cols + first) * kWidth
+                                        : staged_.data() + r * stride * kWidth;
+      bool beyond_range = false;
+      if constexpr (kBytewise<L>)
+        beyond_range = this->take_bytes_apart(r, padded, reinterpret_cast<const std::uint8_t*>(codes));
+      else
+        beyond_range = take_words_apart<Code>(r, padded, codes);
+      place_signs(r, padded);
+      place_pairs(r, padded);
+      if (beyond_range) refused[r] = 1;
+    }
+  }
+
   // Both: whether an operand is outside the lanes' range.
+  template <typename Code>
   HWY_INLINE bool take_words_apart(std::int64_t r, std::int64_t padded, const std::byte* codes) {
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(kWords));
-    const Decoder<T> decode(matrix_.format);
+    const Decoder<L> decode(matrix_.format);
     auto refused = hn::Zero(kWords);
     for (std::int64_t i = 0; i < padded; i += lanes) {
       const std::int64_t place = r * stride + i;
-      const Decoded decoded = decode(load_codes<Code>(codes + i * kWidth));
-      store_decoded(decoded, T{1}, values.get() + place);
-      const auto from_exponent = hn::Sub(decoded.exponent, hn::Set(kWords, 127 - kByteOfA<T>));
-      store_low_bytes(hn::IfThenZeroElse(decoded.zero, from_exponent), exponents.get() + place);
-      set_signs(r, i, lanes, mask_bits(decoded.negative));
+      const Decoded decoded = decode(load_codes<Code>(codes + i * static_cast<std::int64_t>(sizeof(Code))));
+      store_decoded<L>(decoded, T{1}, values_.get() + place);
+      const auto from_exponent = hn::Sub(decoded.exponent, hn::Set(kWords, 127 - kByteOfA<L>));
+      store_low_bytes(hn::IfThenZeroElse(decoded.zero, from_exponent), exponents_.get() + place);
+      set_signs(i, lanes, mask_bits(kWords, decoded.negative));
       refused = hn::Or(refused, hn::VecFromMask(kWords, decoded.refused));
     }
     return !hn::AllFalse(kWords, hn::Ne(refused, hn::Zero(kWords)));
@@ -292,37 +407,35 @@ class PackedRows {
   HWY_INLINE bool take_bytes_apart(std::int64_t r, std::int64_t padded, const std::uint8_t* codes) {
     const Fp8Decoder decode(matrix_.format, 1);
     const auto bias = static_cast<std::uint32_t>(describe(matrix_.format).bias);
-    const auto of_exponent = hn::Set(kBytes, static_cast<std::uint8_t>(kByteOfA<T> - bias));
+    const auto of_exponent = hn::Set(kBytes, static_cast<std::uint8_t>(kByteOfA<L> - bias));
     auto most = hn::Zero(kBytes);
-    for (std::int64_t i = 0; i < padded; i += kPanelCols) {
+    for (std::int64_t i = 0; i < padded; i += kHalfCols) {
       const std::int64_t place = r * stride + i;
       const auto code = hn::LoadU(kBytes, codes + i);
       const auto magnitude = hn::And(code, hn::Set(kBytes, 0x7f));
       const auto byte = hn::Add(of_exponent, decode.field(magnitude));
-      hn::StoreU(hn::IfThenZeroElse(hn::Eq(magnitude, hn::Zero(kBytes)), byte), kBytes, exponents.get() + place);
+      hn::StoreU(hn::IfThenZeroElse(hn::Eq(magnitude, hn::Zero(kBytes)), byte), kBytes, exponents_.get() + place);
       most = hn::Max(most, magnitude);
-      std::array<std::uint8_t, sizeof(std::uint64_t)> bits{};
-      (void)hn::StoreMaskBits(kBytes, hn::Gt(code, hn::Set(kBytes, 0x80)), bits.data());
-      set_signs(r, i, kPanelCols, std::bit_cast<std::uint64_t>(bits));
-      for (std::int64_t j = 0; j < kPanelCols; j += static_cast<std::int64_t>(hn::Lanes(kFloats)))
-        hn::StoreU(decode.values(codes + i + j), kFloats, values.get() + place + j);
+      set_signs(i, kHalfCols, mask_bits(kBytes, hn::Gt(code, hn::Set(kBytes, 0x80))));
+      for (std::int64_t j = 0; j < kHalfCols; j += static_cast<std::int64_t>(hn::Lanes(kFloats)))
+        hn::StoreU(decode.values(codes + i + j), kFloats, values_.get() + place + j);
     }
     return !hn::AllFalse(kBytes, hn::Gt(most, hn::Set(kBytes, decode.most_code())));
   }
 #endif
 
   // The largest exponent of each group of row r, and for each element the plane that lies as far below it.
-  HWY_INLINE void choose_planes(std::int64_t r, std::int64_t padded) {
+  HWY_INLINE void place_pairs(std::int64_t r, std::int64_t padded) {
     constexpr std::int64_t kBlock = 16;
-    const std::uint8_t* of_row = exponents.get() + r * stride;
-    std::uint8_t* largest_of_row = largest.get() + r * groups;
+    const std::uint8_t* of_row = exponents_.get() + r * stride;
+    std::uint8_t* largest_of_row = largest_.get() + r * groups_;
     std::array<std::uint8_t, kBlock> of_group{};  // spread over the group's elements
     for (std::int64_t k = 0; k < padded; k += kBlock) {
       const std::int64_t within = k & (step_k_ - 1);
       if (within == 0) spread_largest(of_row + k, of_group.data());
       for (std::int64_t i = 0; i < std::min<std::int64_t>(kBlock, padded - k); i += step_k_)
         largest_of_row[(k + i) >> step_bits_] = of_group[static_cast<std::size_t>(i)];
-      place_planes(of_row + k, of_group.data(), planes.get() + r * stride + k);
+      place_block(of_row + k, of_group.data(), pairs_.get() + (r * stride + k) / 2);
     }
   }
 
@@ -332,13 +445,14 @@ class PackedRows {
       std::fill_n(spread + i, std::min(16, step_k_), *std::max_element(of_elements + i, of_elements + i + step_k_));
   }
 
-  static HWY_INLINE void place_planes(const std::uint8_t* of_elements, const std::uint8_t* of_groups,
-                                      std::uint8_t* places) {
-    for (std::int64_t i = 0; i < 16; ++i) {
-      const std::int64_t below =
-          of_elements[i] == 0 ? kPlanes : std::min<std::int64_t>(of_groups[i] - of_elements[i], kPlanes);
-      places[i] = static_cast<std::uint8_t>(below * kLineUnits);
-    }
+  static HWY_INLINE void place_block(const std::uint8_t* of_elements, const std::uint8_t* of_groups,
+                                     std::uint8_t* places) {
+    constexpr int kLast = kPlanes - 1;
+    const auto plane = [&](int i) {
+      return of_elements[i] == 0 ? kLast : std::min<int>(of_groups[i] - of_elements[i], kLast);
+    };
+    for (int i = 0; i < 16; i += 2)
+      places[i / 2] = static_cast<std::uint8_t>((plane(i) * static_cast<int>(kPlanes) + plane(i + 1)) * kLineUnits);
   }
 #else
   // 16 elements (32 for groups of 32): each becomes the most of its group.
@@ -356,49 +470,72 @@ class PackedRows {
     hn::StoreU(most, bytes, spread);
   }
 
-  static HWY_INLINE void place_planes(const std::uint8_t* of_elements, const std::uint8_t* of_groups,
-                                      std::uint8_t* places) {
+  static HWY_INLINE void place_block(const std::uint8_t* of_elements, const std::uint8_t* of_groups,
+                                     std::uint8_t* places) {
     const hn::FixedTag<std::uint8_t, 16> bytes;
-    HWY_ALIGN static constexpr std::array<std::uint8_t, 16> kPlaces = [] {
-      std::array<std::uint8_t, 16> table{};
-      for (std::size_t i = 0; i <= kPlanes; ++i) table[i] = static_cast<std::uint8_t>(i * kLineUnits);
-      return table;
-    }();
+    const hn::FixedTag<std::int16_t, 8> pairs;
+    const hn::FixedTag<std::uint8_t, 8> half;
     const auto exponent = hn::LoadU(bytes, of_elements);
-    const auto empty = hn::Set(bytes, kPlanes);
-    const auto below = hn::Min(hn::Sub(hn::LoadU(bytes, of_groups), exponent), empty);
-    const auto index = hn::IfThenElse(hn::Eq(exponent, hn::Zero(bytes)), empty, below);
-    hn::StoreU(hn::TableLookupBytes(hn::Load(bytes, kPlaces.data()), index), bytes, places);
+    const auto last = hn::Set(bytes, kPlanes - 1);
+    const auto below = hn::Min(hn::Sub(hn::LoadU(bytes, of_groups), exponent), last);
+    const auto plane = hn::BitCast(pairs, hn::IfThenElse(hn::Eq(exponent, hn::Zero(bytes)), last, below));
+    const auto first = hn::And(plane, hn::Set(pairs, 0xff));
+    const auto line = hn::Add(hn::Mul(first, hn::Set(pairs, kPlanes)), hn::ShiftRight<8>(plane));
+    hn::StoreU(hn::DemoteTo(half, hn::Mul(line, hn::Set(pairs, kLineUnits))), half, places);
   }
 #endif
 
-  static HWY_INLINE std::uint32_t mask_bits(hn::Mask<decltype(kWords)> mask) {
+  template <typename D>
+  static HWY_INLINE std::uint64_t mask_bits(D d, hn::Mask<D> mask) {
+    constexpr std::size_t kBytesWritten = (hn::MaxLanes(d) + 7) / 8;
     std::array<std::uint8_t, 8> bytes;
-    (void)hn::StoreMaskBits(kWords, mask, bytes.data());
+    (void)hn::StoreMaskBits(d, mask, bytes.data());
     // As many bytes as were written, no more: the load waits for them otherwise.
-    std::conditional_t<(hn::MaxLanes(kWords) > 8), std::uint16_t, std::uint8_t> bits = 0;
+    std::conditional_t<kBytesWritten == 1, std::uint8_t,
+                       std::conditional_t<kBytesWritten == 2, std::uint16_t,
+                                          std::conditional_t<kBytesWritten == 4, std::uint32_t, std::uint64_t>>>
+        bits = 0;
     std::memcpy(&bits, bytes.data(), sizeof(bits));
     return bits;
   }
 
-  // `count` sign bits of row r from element k on; groups are as long as lanes, or one is a multiple of the other.
-  HWY_INLINE void set_signs(std::int64_t r, std::int64_t k, std::int64_t count, std::uint64_t word) {
+  // `count` sign bits from element k on; groups are as long as lanes, or one is a multiple of the other.
+  HWY_INLINE void set_signs(std::int64_t k, std::int64_t count, std::uint64_t word) {
     const std::uint32_t group_mask = ~0u >> (32 - step_k_);
-    Bits* of_row = negative.get() + r * groups;
     for (std::int64_t i = 0; i < count; i += step_k_) {
       const std::int64_t group = (k + i) >> step_bits_;
-      if (group >= groups) return;
+      if (group >= groups_) return;
       const std::int64_t within = (k + i) & (step_k_ - 1);
-      const auto bits = static_cast<Bits>((word >> i & group_mask) << within);
-      of_row[group] = within == 0 ? bits : of_row[group] | bits;
+      const std::uint32_t bits = (static_cast<std::uint32_t>(word >> i) & group_mask) << within;
+      std::uint32_t& of_group = negative_[static_cast<std::size_t>(group)];
+      of_group = within == 0 ? bits : of_group | bits;
+    }
+  }
+
+  // Four bits of negative_ a byte, as places.
+  HWY_INLINE void place_signs(std::int64_t r, std::int64_t padded) {
+    std::uint8_t* places = signs_.get() + r * stride / 4;
+    for (std::int64_t k = 0; k < padded; k += step_k_) {
+      std::uint64_t bits = negative_[static_cast<std::size_t>(k >> step_bits_)];
+      bits = (bits | bits << 16) & 0x0000ffff0000ffff;
+      bits = (bits | bits << 8) & 0x00ff00ff00ff00ff;
+      bits = (bits | bits << 4) & 0x0f0f0f0f0f0f0f0f;
+      bits *= kLineUnits;
+      std::memcpy(places + k / 4, &bits, sizeof(bits));  // the next group's, or the next row's, are still to come
     }
   }
 
   const CodeMatrix& matrix_;
-  std::int64_t strip_;
+  std::int64_t groups_;
   int step_k_;
   int step_bits_;
-  std::vector<Code> staged_;
+  hwy::AlignedFreeUniquePtr<T[]> values_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> exponents_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> pairs_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> signs_;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest_;
+  std::vector<std::uint32_t> negative_;  // of the row in hand: bit k is the sign of element k of the group
+  std::vector<std::byte> staged_;
 };
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

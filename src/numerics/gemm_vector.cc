@@ -15,13 +15,17 @@
 // Zeros (of both signs) are stored as a tiny positive number z whose products lie below every grid's step: they are
 // floored away, or counted in N and given back, so that no lane is special.
 //
-// E = max(e_a + e_b) over a group, for all columns of a panel at once, costs one OR a product: let e_a = A - i and
+// E = max(e_a + e_b) over a group, for all columns of a panel at once, costs half an OR a product: let e_a = A - i and
 // e_b = B - j with A and B the largest of the row's and of the column's group. Then E = A + B - s, s the least i + j.
-// The byte 0xff << (i + j), with all bits from i + j on, is column j's byte in the i-th of eight planes that are made
-// of each panel (more than seven below the largest: an empty byte); the OR of all products' bytes has 8 - s bits. Where
-// that is none, s is 8 or more or every product is zero, and the row is done again by saturating differences of
-// exponent bytes and their maximum. There E has a lower clamp (-32 in float, -121 in double) that changes nothing: at
-// the clamp the grid is finer than the last bit of anything that can be in c.
+// Four bits of 0xf << (i + j), all from i + j on, are column j's place in the i-th of four planes (more than three below
+// the largest: in an empty one); the OR of all products' bits has 4 - s bits. A byte holds the bits of two columns, and
+// two elements of K share a table of the ORs of their planes. Where no bit is left, s is 4 or more or every product is
+// zero, and the row is done again by saturating differences of exponent bytes and their maximum. There E has a lower
+// clamp (-32 in float, -121 in double) that changes nothing: at the clamp the grid is finer than the last bit of anything
+// that can be in c.
+//
+// N is a sum over tables, too: for four elements of K, by the row's four signs, the number of negative products of each
+// column.
 //
 // Operands outside the lanes' range (Inf, NaN, in double also exponents beyond [-60, 50]) are reported, not computed.
 // With exponents inside, no intermediate result is subnormal or overflows before K = 2^25.
@@ -40,33 +44,15 @@
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h.
 #include <hwy/aligned_allocator.h>
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#include "numerics/gemm_packing-inl.h"
+#include "numerics/gemm_kernel-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows that share a load of B: as many as there are registers for.
-#if HWY_TARGET <= HWY_AVX3
-constexpr int kRows = 4;
-#else
-constexpr int kRows = 2;
-#endif
-// Vectors of B beside each other in the inner loop, times how often it runs for the columns of one vector of bytes.
-#if HWY_TARGET == HWY_SCALAR
-constexpr int kVectors = 1;
-template <typename T>
-constexpr int kParts = 1;
-#else
-constexpr int kVectors = 4;
-template <typename T>
-constexpr int kParts = sizeof(T) / sizeof(float);
-#endif
-
-constexpr std::int64_t kChunkRows = 64;    // rows of A packed at a time
+constexpr std::int64_t kChunkRows = 96;    // rows of A packed at a time
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
 
 class TowardZero {
@@ -80,40 +66,10 @@ class TowardZero {
   int before_;
 };
 
-// What the inner loop needs of the rule, in lanes of T.
-template <typename T>
-struct Grid {
-  using Bits = hwy::MakeUnsigned<T>;
-
-  explicit Grid(const MmaRule& rule) {
-    constexpr int kFractionBits = LaneLimits<T>::kFractionBits;
-    constexpr Bits kBias = sizeof(T) == sizeof(float) ? 127 : 1023;
-    const bool narrow = sizeof(T) == sizeof(float);
-    const int t = narrow ? 16 : rule.fraction_bits + 3;
-    const int kept = narrow ? 13 : 23;
-    exponent_offset = (kBias - LaneLimits<T>::kCodeOfZero) << kFractionBits;
-    to_magic = (static_cast<Bits>(kFractionBits - rule.fraction_bits) << kFractionBits) | Bits{1}
-                                                                                              << (kFractionBits - 1);
-    beyond = 1 + std::ldexp(T{1}, -t);
-    result_mask = ~((Bits{1} << (kFractionBits - kept)) - 1);
-    exponent_mask = (2 * kBias + 1) << kFractionBits;
-    step_k = rule.step_k;
-    step_bits = std::countr_zero(static_cast<unsigned>(rule.step_k));
-  }
-
-  Bits exponent_offset;  // to a byte of E, shifted to the exponent's place: 2^E
-  Bits to_magic;         // to the bits of 2^E: those of M
-  T beyond;              // 1 + 2^-t
-  Bits result_mask;      // of what a result keeps
-  Bits exponent_mask;
-  int step_k;     // a power of two
-  int step_bits;  // its logarithm
-};
-
-// One tile of outputs, in lanes of T, from codes as wide as Code in both operands.
-template <typename T, typename CodeA, typename CodeB>
+// One tile of outputs, in lanes of T.
+template <typename L>
 class TileRun {
-  using Bits = hwy::MakeUnsigned<T>;
+  using T = typename L::Value;
 
  public:
   TileRun(const GemmProblem& problem, const OutputTile& tile)
@@ -122,20 +78,21 @@ class TileRun {
         grid_(problem.rule),
         promotes_(problem.promotes() && problem.promotion.every < problem.k()),
         block_k_(promotes_ ? problem.promotion.every
-                           : std::clamp(round_up(problem.k(), grid_.step_k), std::int64_t{grid_.step_k}, kChainBlock)),
+                           : std::clamp(round_up(problem.k(), problem.rule.step_k), std::int64_t{problem.rule.step_k},
+                                        kChainBlock)),
         panels_(ceil_div(tile.cols, kPanelCols)),
-        rows_(problem.operands.a, kChunkRows, kRows, block_k_, grid_.step_k),
-        columns_(problem.operands.b, panels_, block_k_, grid_.step_k, grid_.beyond),
-        planes_(
-            hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>((kPlanes + 1) * grid_.step_k * kPanelCols))),
-        c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_ * kChunkRows * kPanelCols))),
-        scale_a_(static_cast<std::size_t>(kChunkRows), 1.0F),
+        chunk_rows_(std::min(kChunkRows, tile.rows)),
+        panels_at_once_(std::clamp(kChunkRows / chunk_rows_, std::int64_t{1}, panels_)),
+        rows_(problem.operands.a, chunk_rows_, block_k_, problem.rule.step_k),
+        columns_(problem.operands.b, panels_, block_k_, problem.rule.step_k, grid_.beyond),
+        bytes_(problem.rule.step_k),
+        c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_at_once_ * chunk_rows_ * kPanelCols))),
+        scale_a_(static_cast<std::size_t>(chunk_rows_), 1.0F),
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
         refused_rows_(static_cast<std::size_t>(tile.rows)),
         refused_cols_(static_cast<std::size_t>(panels_ * kPanelCols)) {}
 
   LinesLeft run() {
-    std::fill_n(planes_.get(), (kPlanes + 1) * grid_.step_k * kPanelCols, std::uint8_t{0});
     for (std::int64_t i = 0; i < tile_.rows; ++i) std::fill_n(tile_.y + i * tile_.stride, tile_.cols, 0.0F);
     for (std::int64_t k = 0; k < problem_.k(); k += block_k_) {
       const std::int64_t length = std::min(block_k_, problem_.k() - k);
@@ -145,8 +102,8 @@ class TileRun {
                       refused_cols_.data() + col);
       }
       load_scales_b(k);
-      for (std::int64_t row = 0; row < tile_.rows; row += kChunkRows)
-        run_chunk(row, std::min(kChunkRows, tile_.rows - row), k, length);
+      for (std::int64_t row = 0; row < tile_.rows; row += chunk_rows_)
+        run_chunk(row, std::min(chunk_rows_, tile_.rows - row), k, length);
     }
     if (problem_.promotes() && !promotes_ && problem_.k() > 0) promote_once();
     LinesLeft left;
@@ -174,38 +131,63 @@ class TileRun {
 
   void run_chunk(std::int64_t row, std::int64_t rows, std::int64_t k, std::int64_t length) {
     rows_.pack(tile_.row + row, rows, k, length, refused_rows_.data() + row);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      scale_a_[static_cast<std::size_t>(i)] = scale_a(row + i, k);
-    }
-    const std::int64_t groups = ceil_div(length, grid_.step_k);
+    for (std::int64_t i = 0; i < rows; ++i) scale_a_[static_cast<std::size_t>(i)] = scale_a(row + i, k);
     const bool from_zero = promotes_ || k == 0;
-    if (!from_zero)
-      for (std::int64_t panel = 0; panel < panels_; ++panel) load_c(panel, row, rows);
-    {
-      const TowardZero mode;
-      for (std::int64_t group = 0; group < groups; ++group) {
-        for (std::int64_t panel = 0; panel < panels_; ++panel) {
-          const float* next = group + 1 == groups ? tile_.y + row * tile_.stride + panel * kPanelCols : nullptr;
-          if (from_zero && group == 0)
-            add_group<true>(panel, group, rows, next);
-          else
-            add_group<false>(panel, group, rows, next);
-        }
+    for (std::int64_t panel = 0; panel < panels_; panel += panels_at_once_) {
+      const std::int64_t end = std::min(panel + panels_at_once_, panels_);
+      if (!from_zero)
+        for (std::int64_t p = panel; p < end; ++p) load_c(p, c_of(p - panel), row, rows);
+      {
+        const TowardZero mode;
+        for (std::int64_t p = panel; p < end; ++p) add_panel(p, c_of(p - panel), row, rows, length, from_zero);
       }
+      for (std::int64_t p = panel; p < end; ++p) store_c(p, c_of(p - panel), row, rows);
     }
-    for (std::int64_t panel = 0; panel < panels_; ++panel) store_c(panel, row, rows);
   }
 
-  [[nodiscard]] T* c_of(std::int64_t panel, std::int64_t i) { return c_.get() + (panel * kChunkRows + i) * kPanelCols; }
+  // Before the last group the lines of D are fetched, to which its results go.
+  void add_panel(std::int64_t panel, T* c, std::int64_t row, std::int64_t rows, std::int64_t length, bool from_zero) {
+    const std::int64_t groups = ceil_div(length, problem_.rule.step_k);
+    const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);
+    for (std::int64_t group = 0; group < groups; ++group) {
+      if (group + 1 == groups)
+        for (std::int64_t i = 0; i < rows; ++i)
+          for (std::int64_t j = 0; j < cols; j += 16)
+            hwy::Prefetch(tile_.y + (row + i) * tile_.stride + panel * kPanelCols + j);
+      bytes_.select(columns_, panel, group, rows);
+      switch (problem_.rule.step_k) {
+        case 32:
+          add_group_of<32>(panel, group, rows, c, from_zero && group == 0);
+          break;
+        case 16:
+          add_group_of<16>(panel, group, rows, c, from_zero && group == 0);
+          break;
+        case 8:
+          add_group_of<8>(panel, group, rows, c, from_zero && group == 0);
+          break;
+        default:
+          add_group_of<4>(panel, group, rows, c, from_zero && group == 0);
+      }
+    }
+  }
 
-  HWY_NOINLINE void load_c(std::int64_t panel, std::int64_t row, std::int64_t rows) {
+  template <int kStep>
+  void add_group_of(std::int64_t panel, std::int64_t group, std::int64_t rows, T* c, bool from_zero) {
+    if (from_zero)
+      add_group<kStep, true>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
+    else
+      add_group<kStep, false>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
+  }
+
+  [[nodiscard]] T* c_of(std::int64_t i) { return c_.get() + i * chunk_rows_ * kPanelCols; }
+
+  HWY_NOINLINE void load_c(std::int64_t panel, T* c, std::int64_t row, std::int64_t rows) {
     const hn::ScalableTag<T> d;
     const hn::Rebind<float, decltype(d)> f;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);
-    for (std::int64_t i = 0; i < round_up(rows, kRows); ++i) {
-      const float* y = tile_.y + (row + std::min(i, rows - 1)) * tile_.stride + panel * kPanelCols;
-      T* c = c_of(panel, i);
+    for (std::int64_t i = 0; i < rows; ++i, c += kPanelCols) {
+      const float* y = tile_.y + (row + i) * tile_.stride + panel * kPanelCols;
       std::int64_t j = 0;
       for (; j + lanes <= cols; j += lanes) hn::Store(from_floats(hn::LoadU(f, y + j)), d, c + j);
       for (; j < cols; ++j) c[j] = y[j];
@@ -214,13 +196,12 @@ class TileRun {
   }
 
   // The chunk's results of one panel: to y as they are, or promoted.
-  HWY_NOINLINE void store_c(std::int64_t panel, std::int64_t row, std::int64_t rows) {
+  HWY_NOINLINE void store_c(std::int64_t panel, const T* c, std::int64_t row, std::int64_t rows) {
     const std::int64_t col = panel * kPanelCols;
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
     const float* scale_b = scale_b_.data() + col;
-    for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t i = 0; i < rows; ++i, c += kPanelCols) {
       float* y = tile_.y + (row + i) * tile_.stride + col;
-      const T* c = c_of(panel, i);
       const float scale_a = scale_a_[static_cast<std::size_t>(i)];
       std::int64_t j = promotes_ ? promote_vectors(c, cols, scale_a, scale_b, y) : copy_vectors(c, cols, y);
       for (; j < cols; ++j) {
@@ -305,215 +286,27 @@ class TileRun {
     }
   }
 
-  // The hot loop: one group of K, all rows of the chunk, the columns of one panel. c = step(a, b, c). After the last
-  // group c goes to y: meanwhile its lines are fetched.
-  template <bool kFromZero>
-  HWY_NOINLINE void add_group(std::int64_t panel, std::int64_t group, std::int64_t rows, const float* y) {
-    constexpr hn::ScalableTag<T> d;
-    constexpr hn::RebindToUnsigned<decltype(d)> u;
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-    const std::int64_t step_k = grid_.step_k;
-    const std::int64_t stride = rows_.stride;
-    const std::int64_t offset = (panel * columns_.k + group * step_k) * kPanelCols;
-    const T* HWY_RESTRICT b_panel = columns_.values.get() + offset;
-    make_planes(panel, group);
-    const Bits* HWY_RESTRICT negative_b = columns_.negative.get() + (panel * columns_.groups + group) * kPanelCols;
-    const auto to_magic = hn::Set(u, grid_.to_magic);
-    const auto exponent_mask = hn::Set(u, grid_.exponent_mask);
-    const auto exponent_offset = hn::Set(u, grid_.exponent_offset);
-    const auto result_mask = hn::Set(u, grid_.result_mask);
-    const auto beyond = hn::Set(d, grid_.beyond);
-    HWY_ALIGN std::array<std::uint8_t, kRows * kPanelCols> largest;
-    HWY_ALIGN std::array<T, kRows * kVectors * hn::MaxLanes(d)> magic;
-
-    // E of the next strip of rows is found while the products of this one are added: loads beside FMAs.
-    Below below;
-    for (std::int64_t k = 0; k < step_k; k += 4) below.add(*this, group, 0, k);
-    for (std::int64_t i = 0; i < rows; i += kRows) {
-      const T* HWY_RESTRICT a = rows_.values.get() + i * stride + group * step_k;
-      store_largest(below, panel, group, i, largest.data());
-      below = Below();
-      const std::int64_t next = i + kRows < rows ? i + kRows : i;
-      if (y != nullptr)
-        for (std::int64_t r = i; r < std::min(i + kRows, rows); ++r)
-          for (std::int64_t j = 0; j < kPanelCols; j += 16) hwy::Prefetch(y + r * tile_.stride + j);
-      for (int part = 0; part < kParts<T>; ++part) {
-        const std::int64_t first = part * kVectors * lanes;
-        hn::Vec<decltype(d)> acc[kRows][kVectors];
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-          const Bits negative_a = rows_.negative[static_cast<std::size_t>((i + r) * rows_.groups + group)];
-          const T* c = c_of(panel, i + r) + first;
-#pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) {
-            const auto code = widen(largest.data() + r * kPanelCols + first + v * lanes);
-            auto power = hn::ShiftLeft<LaneLimits<T>::kFractionBits>(code);
-            if constexpr (sizeof(T) == sizeof(double)) power = hn::Add(power, exponent_offset);
-            const auto negative =
-                hn::PopulationCount(hn::Xor(hn::Set(u, negative_a), hn::Load(u, negative_b + first + v * lanes)));
-            if constexpr (kFromZero) {
-              const auto m = hn::Add(power, to_magic);
-              hn::Store(hn::BitCast(d, m), d, magic.data() + (r * kVectors + v) * lanes);
-              acc[r][v] = hn::BitCast(d, hn::Add(m, negative));
-            } else {
-              const auto before = hn::Load(d, c + v * lanes);
-              const auto power_c = hn::And(hn::BitCast(u, before), exponent_mask);
-              power = hn::BitCast(u, hn::Max(hn::BitCast(d, power), hn::BitCast(d, power_c)));
-              const auto m = hn::BitCast(d, hn::Add(power, to_magic));
-              hn::Store(m, d, magic.data() + (r * kVectors + v) * lanes);
-              const auto counted = hn::Add(hn::BitCast(u, hn::MulAdd(before, beyond, m)), negative);
-              const auto c_negative = hn::ShiftRight<8 * sizeof(T) - 1>(hn::BitCast(u, before));
-              acc[r][v] = hn::BitCast(d, hn::Add(counted, c_negative));
-            }
-          }
-        }
-        const T* HWY_RESTRICT b = b_panel + first;
-        for (std::int64_t k = 0; k < step_k; k += 4) {
-          if (part == 0) below.add(*this, group, next, k);
-#pragma GCC unroll 4
-          for (std::int64_t q = 0; q < 4; ++q, b += kPanelCols) {
-            hn::Vec<decltype(d)> column[kVectors];
-#pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) {
-              column[v] = hn::Load(d, b + v * lanes);
-#if HWY_TARGET == HWY_AVX2 && defined(__GNUC__)
-              // Keeps the load out of the FMAs, where it would be done once a row.
-              asm("" : "+x"(column[v].raw));  // NOLINT(hicpp-no-assembler)
-#endif
-            }
-#pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
-              const auto x = hn::Set(d, a[r * stride + k + q]);
-#pragma GCC unroll 8
-              for (int v = 0; v < kVectors; ++v) acc[r][v] = hn::MulAdd(x, column[v], acc[r][v]);
-            }
-          }
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-          T* c = c_of(panel, i + r) + first;
-#pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) {
-            const auto sum = hn::Sub(acc[r][v], hn::Load(d, magic.data() + (r * kVectors + v) * lanes));
-            hn::Store(hn::BitCast(d, hn::And(hn::BitCast(u, sum), result_mask)), d, c + v * lanes);
-          }
-        }
-      }
-    }
-  }
-
-  // Bytes as lanes of Bits.
-  static HWY_INLINE auto widen(const std::uint8_t* HWY_RESTRICT from) {
-    const hn::ScalableTag<Bits> u;
-    const hn::Rebind<std::uint8_t, decltype(u)> narrow;
-    if constexpr (sizeof(T) == sizeof(float))
-      return hn::PromoteTo(u, hn::Load(narrow, from));
-    else
-      return hn::PromoteTo(u, hn::PromoteTo(hn::Rebind<std::uint32_t, decltype(u)>(), hn::Load(narrow, from)));
-  }
-
-  // 0xff << below: nothing from 8 on.
-  static HWY_INLINE hn::Vec<decltype(kBytes)> bits_from(hn::Vec<decltype(kBytes)> below) {
-#if HWY_TARGET == HWY_SCALAR
-    return hn::Set(kBytes, static_cast<std::uint8_t>(0xff << hn::GetLane(below)));
-#else
-    HWY_ALIGN static constexpr std::array<std::uint8_t, 16> kTable = {0xff, 0xfe, 0xfc, 0xf8, 0xf0, 0xe0, 0xc0, 0x80};
-    return hn::TableLookupBytes(hn::LoadDup128(kBytes, kTable.data()), below);
-#endif
-  }
-
-  // The planes of a group of a panel.
-  HWY_NOINLINE void make_planes(std::int64_t panel, std::int64_t group) {
-    const auto largest = hn::Load(kBytes, columns_.largest.get() + (panel * columns_.groups + group) * kPanelCols);
-    const std::uint8_t* exponents = columns_.exponents.get() + (panel * columns_.k + group * grid_.step_k) * kPanelCols;
-    const std::int64_t plane = grid_.step_k * kPanelCols;
-    for (std::int64_t k = 0; k < plane; k += kPanelCols) {
-      const auto exponent = hn::Load(kBytes, exponents + k);
-      const auto below = hn::Min(hn::Sub(exponent, largest), hn::Set(kBytes, kPlanes));
-      // A column that is zero throughout is 0 below its largest, and must be empty.
-      const auto zero = hn::Eq(exponent, hn::Set(kBytes, kZeroByteOfB));
-      auto byte = hn::IfThenZeroElse(zero, bits_from(below));
-      std::uint8_t* lines = planes_.get() + k * (kPlanes + 1);
-      for (std::int64_t i = 0; i < kPlanes; ++i) {
-        hn::Store(byte, kBytes, lines + i * kPanelCols);
-        byte = hn::Add(byte, byte);  // << 1
-      }
-    }
-  }
-
-  // For kRows rows and the panel's columns: the OR of the products' bytes so far.
-  struct Below {
-    HWY_INLINE Below() {
-#pragma GCC unroll 8
-      for (auto& row : bits) row = hn::Zero(kBytes);
-    }
-    // Elements k to k + 3 of the group, for rows from row i of the chunk on.
-    HWY_INLINE void add(const TileRun& run, std::int64_t group, std::int64_t i, std::int64_t k) {
-      constexpr std::int64_t kOfOneK = (kPlanes + 1) * kPanelCols;
-      const std::uint8_t* HWY_RESTRICT lines = run.planes_.get() + k * kOfOneK;
-      const std::uint8_t* HWY_RESTRICT places =
-          run.rows_.planes.get() + i * run.rows_.stride + group * run.grid_.step_k + k;
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const std::uint8_t* place = places + r * run.rows_.stride;
-        const auto p0 = hn::Load(kBytes, lines + std::size_t{place[0]} * kPlaceUnit);
-        const auto p1 = hn::Load(kBytes, lines + kOfOneK + std::size_t{place[1]} * kPlaceUnit);
-        const auto p2 = hn::Load(kBytes, lines + 2 * kOfOneK + std::size_t{place[2]} * kPlaceUnit);
-        const auto p3 = hn::Load(kBytes, lines + 3 * kOfOneK + std::size_t{place[3]} * kPlaceUnit);
-        bits[r] = hn::Or3(hn::Or3(bits[r], p0, p1), p2, p3);
-      }
-    }
-    hn::Vec<decltype(kBytes)> bits[kRows];
-  };
-
-  // Bytes of E of kRows rows from row i of the chunk on and the panel's columns, without c's part.
-  HWY_INLINE void store_largest(const Below& below, std::int64_t panel, std::int64_t group, std::int64_t i,
-                                std::uint8_t* HWY_RESTRICT largest) const {
-    const auto of_columns = hn::Load(kBytes, columns_.largest.get() + (panel * columns_.groups + group) * kPanelCols);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const int of_row = rows_.largest[static_cast<std::size_t>((i + r) * rows_.groups + group)];
-      const auto both = hn::Sub(hn::Set(kBytes, static_cast<std::uint8_t>(of_row - kPlanes)), of_columns);
-      hn::Store(hn::Add(both, hn::PopulationCount(below.bits[r])), kBytes, largest + r * kPanelCols);
-      if (HWY_UNLIKELY(!hn::AllFalse(kBytes, hn::Eq(below.bits[r], hn::Zero(kBytes)))))
-        largest_exponents_of_row(panel, group, i + r, largest + r * kPanelCols);
-    }
-  }
-
-  // The same for one row, however far exponents lie apart.
-  HWY_NOINLINE void largest_exponents_of_row(std::int64_t panel, std::int64_t group, std::int64_t i,
-                                             std::uint8_t* HWY_RESTRICT largest) const {
-    constexpr int kLeast = LaneLimits<T>::kLeastE + LaneLimits<T>::kCodeOfZero;
-    const std::uint8_t* a = rows_.exponents.get() + i * rows_.stride + group * grid_.step_k;
-    const std::uint8_t* b = columns_.exponents.get() + (panel * columns_.k + group * grid_.step_k) * kPanelCols;
-    auto e = hn::Set(kBytes, kLeast);
-    for (std::int64_t k = 0; k < grid_.step_k; ++k)
-      e = hn::Max(e, hn::SaturatedSub(hn::Set(kBytes, a[k]), hn::Load(kBytes, b + k * kPanelCols)));
-    hn::Store(e, kBytes, largest);
-  }
-
   const GemmProblem& problem_;
   const OutputTile& tile_;
-  Grid<T> grid_;
+  Grid<L> grid_;
   bool promotes_;  // more than once
   std::int64_t block_k_;
   std::int64_t panels_;
-  PackedRows<T, CodeA> rows_;
-  PackedPanels<T, CodeB> columns_;
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> planes_;  // [step_k, kPlanes + 1, kPanelCols], the last of each k empty
-  hwy::AlignedFreeUniquePtr<T[]> c_;                  // [panels, kChunkRows, kPanelCols]
-  std::vector<float> scale_a_;                        // [kChunkRows]
-  std::vector<float> scale_b_;                        // [columns of the tile]
+  std::int64_t chunk_rows_;
+  std::int64_t panels_at_once_;
+  PackedRows<L> rows_;
+  PackedPanels<L> columns_;
+  GroupBytes<L> bytes_;
+  hwy::AlignedFreeUniquePtr<T[]> c_;  // [panels at once, rows of a chunk, kPanelCols]
+  std::vector<float> scale_a_;        // [rows of a chunk]
+  std::vector<float> scale_b_;        // [columns of the tile]
   std::vector<std::uint8_t> refused_rows_;
   std::vector<std::uint8_t> refused_cols_;
 };
 
 LinesLeft run_tile(const GemmProblem& problem, const OutputTile& tile) {
-  if (fits_float(problem.rule)) return TileRun<float, std::uint8_t, std::uint8_t>(problem, tile).run();
-  const int width = describe(problem.rule.a).storage_bytes;
-  if (width == 1) return TileRun<double, std::uint8_t, std::uint8_t>(problem, tile).run();
-  if (width == 2) return TileRun<double, std::uint16_t, std::uint16_t>(problem, tile).run();
-  return TileRun<double, std::uint32_t, std::uint32_t>(problem, tile).run();
+  if (fits_float(problem.rule)) return TileRun<FloatLanes>(problem, tile).run();
+  return TileRun<DoubleLanes>(problem, tile).run();
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

@@ -1,0 +1,268 @@
+// E and N of the vectorised GEMM: see gemm_vector.cc. Included once for each instruction set.
+#if defined(LASTBIT_GEMM_BYTES_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef LASTBIT_GEMM_BYTES_INL
+#undef LASTBIT_GEMM_BYTES_INL
+#else
+#define LASTBIT_GEMM_BYTES_INL
+#endif
+
+#include <hwy/aligned_allocator.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "numerics/gemm_packing-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lastbit::numerics::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows that share a load of B, as many as there are registers for.
+#if HWY_TARGET <= HWY_AVX3
+constexpr int kRows = 4;
+#else
+constexpr int kRows = 3;
+#endif
+
+// Chunks of fewer rows are not worth tables.
+constexpr std::int64_t kTableRows = 12;
+
+// E (+ L::kCodeOfZero) and N of rows of A and one group of a panel, without c's part: bytes in lane order. With tables:
+// for each two elements of K the ORs of their planes, for each four the counts of negative products by the row's four
+// signs.
+template <typename L>
+class GroupBytes {
+ public:
+  explicit GroupBytes(int step_k)
+      : step_k_(step_k),
+        pairs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 2 * kPairLines * kHalfCols))),
+        counts_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kSignLines * kHalfCols))) {}
+
+  // The group that find() is for, and how many rows will be asked for.
+  void select(const PackedPanels<L>& columns, std::int64_t panel, std::int64_t group, std::int64_t rows) {
+    exponents_ = columns.exponents_of(panel, group);
+    signs_ = columns.signs_of(panel, group);
+    of_columns_ = columns.largest_of(panel, group);
+    tabled_ = rows >= kTableRows;
+    if (!tabled_) return;
+    make_pairs();
+    make_counts();
+  }
+
+  // For kCount rows, up to kRows, from row i on; kStep is the rule's step_k.
+  template <int kCount, int kStep>
+  HWY_INLINE void find(const PackedRows<L>& rows, std::int64_t i, std::int64_t group) {
+    if (HWY_LIKELY(tabled_)) return look_up<kCount, kStep>(rows, i, group);
+    for (int r = 0; r < kCount; ++r) {
+      count_negative(rows.signs_of(i + r, group), negative_of(r));
+      compare_exponents(rows.exponents_of(i + r, group), largest_of(r));
+    }
+  }
+
+  // Of the r-th row that was asked for, [kPanelCols] each.
+  [[nodiscard]] std::uint8_t* largest_of(int r) { return largest_.data() + r * kPanelCols; }
+  [[nodiscard]] std::uint8_t* negative_of(int r) { return negative_.data() + r * kPanelCols; }
+
+ private:
+  using V = hn::Vec<decltype(kBytes)>;
+
+  template <int kCount, int kStep>
+  HWY_INLINE void look_up(const PackedRows<L>& rows, std::int64_t i, std::int64_t group) {
+    constexpr int kQuads = kStep / 4;
+    const std::uint8_t* HWY_RESTRICT signs = rows.signs_of(i, group);
+    const std::uint8_t* HWY_RESTRICT counts = counts_.get();
+    const std::int64_t sign_stride = rows.stride / 4;
+    V low[kCount];
+    V high[kCount];
+    add_counts<0, std::min(3, kQuads), kCount>(counts, signs, sign_stride, low, high);
+    if constexpr (kQuads > 3) add_counts<3, std::min(6, kQuads), kCount>(counts, signs, sign_stride, low, high);
+    if constexpr (kQuads > 6) add_counts<6, kQuads, kCount>(counts, signs, sign_stride, low, high);
+#pragma GCC unroll 8
+    for (int r = 0; r < kCount; ++r) {
+      hn::Store(low[r], kBytes, negative_of(r));
+      hn::Store(high[r], kBytes, negative_of(r) + kHalfCols);
+    }
+    // Four bits a column: bits s to 3, s the distance of E from A + B; none if it is more than 3.
+    const std::uint8_t* HWY_RESTRICT pairs = rows.pairs_of(i, group);
+    const std::uint8_t* HWY_RESTRICT planes = pairs_.get();
+    const std::int64_t pair_stride = rows.stride / 2;
+    V bits[kCount];
+#pragma GCC unroll 16
+    for (std::int64_t pair = 0; pair < kStep / 2; ++pair)
+#pragma GCC unroll 8
+      for (int r = 0; r < kCount; ++r) {
+        const std::uint8_t place = pairs[r * pair_stride + pair];
+        const auto line = hn::Load(kBytes, planes + pair * kPairLines * kHalfCols + std::size_t{place} * kPlaceUnit);
+        bits[r] = pair == 0 ? line : hn::Or(bits[r], line);
+      }
+#pragma GCC unroll 8
+    for (int r = 0; r < kCount; ++r) {
+      const auto below_low = distance(hn::And(bits[r], hn::Set(kBytes, 0x0f)));
+      const auto below_high = distance(hn::And(shifted_right_4(bits[r]), hn::Set(kBytes, 0x0f)));
+      const auto of_row = hn::Set(kBytes, rows.largest_of(i + r, group));
+      hn::Store(hn::Sub(hn::Sub(of_row, hn::Load(kBytes, of_columns_)), below_low), kBytes, largest_of(r));
+      hn::Store(hn::Sub(hn::Sub(of_row, hn::Load(kBytes, of_columns_ + kHalfCols)), below_high), kBytes,
+                largest_of(r) + kHalfCols);
+      if (HWY_UNLIKELY(!hn::AllFalse(kBytes, hn::MaskFromVec(hn::Or(below_low, below_high)))))
+        compare_exponents(rows.exponents_of(i + r, group), largest_of(r));
+    }
+  }
+
+  // Of up to three quads, whose counts fit four bits.
+  template <int kFirst, int kEnd, int kCount>
+  static HWY_INLINE void add_counts(const std::uint8_t* HWY_RESTRICT counts, const std::uint8_t* HWY_RESTRICT signs,
+                                    std::int64_t stride, V (&low)[kCount], V (&high)[kCount]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kCount; ++r) {
+      const auto line = [&](int quad) {
+        return hn::Load(kBytes,
+                        counts + quad * kSignLines * kHalfCols + std::size_t{signs[r * stride + quad]} * kPlaceUnit);
+      };
+      auto both = line(kFirst);
+      if constexpr (kEnd > kFirst + 1) both = hn::Add(both, line(kFirst + 1));
+      if constexpr (kEnd > kFirst + 2) both = hn::Add(both, line(kFirst + 2));
+      const auto lower = hn::And(both, hn::Set(kBytes, 0x0f));
+      const auto upper = hn::And(shifted_right_4(both), hn::Set(kBytes, 0x0f));
+      low[r] = kFirst == 0 ? lower : hn::Add(low[r], lower);
+      high[r] = kFirst == 0 ? upper : hn::Add(high[r], upper);
+    }
+  }
+
+  // Bits s to 3 as s, none as 0xff.
+  static HWY_INLINE V distance(V bits) {
+#if HWY_TARGET == HWY_SCALAR
+    const std::uint8_t byte = hn::GetLane(bits);
+    return hn::Set(kBytes, static_cast<std::uint8_t>(byte == 0 ? 0xff : std::countr_zero(byte)));
+#else
+    HWY_ALIGN static constexpr std::array<std::uint8_t, 16> kTable = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                                      3,    0xff, 0xff, 0xff, 2,    0xff, 1,    0};
+    return hn::TableLookupBytes(hn::LoadDup128(kBytes, kTable.data()), bits);
+#endif
+  }
+
+  // The lower four bits of each byte of what it returns are the upper ones.
+  static HWY_INLINE V shifted_right_4(V bytes) {
+#if HWY_TARGET == HWY_SCALAR
+    return hn::ShiftRight<4>(bytes);
+#else
+    const hn::Repartition<std::uint16_t, decltype(kBytes)> words;
+    return hn::BitCast(kBytes, hn::ShiftRight<4>(hn::BitCast(words, bytes)));
+#endif
+  }
+
+  // N without tables.
+  HWY_INLINE void count_negative(const std::uint8_t* HWY_RESTRICT places, std::uint8_t* HWY_RESTRICT negative) const {
+    for (std::int64_t j = 0; j < kPanelCols; j += kHalfCols) {
+      auto sum = hn::Zero(kBytes);
+      for (int quad = 0; quad < step_k_ / 4; ++quad)
+        sum = hn::Add(sum, negative_of_four(hn::Load(kBytes, signs_ + quad * kPanelCols + j),
+                                            places[quad] / static_cast<std::uint8_t>(kLineUnits)));
+      hn::Store(sum, kBytes, negative + j);
+    }
+  }
+
+  // E however far exponents lie apart.
+  HWY_NOINLINE void compare_exponents(const std::uint8_t* HWY_RESTRICT a, std::uint8_t* HWY_RESTRICT largest) const {
+    auto low = hn::Set(kBytes, L::kLeastE + L::kCodeOfZero);
+    auto high = low;
+    for (int k = 0; k < step_k_; ++k) {
+      const auto of_a = hn::Set(kBytes, a[k]);
+      low = hn::Max(low, hn::SaturatedSub(of_a, hn::Load(kBytes, exponents_ + k * kPanelCols)));
+      high = hn::Max(high, hn::SaturatedSub(of_a, hn::Load(kBytes, exponents_ + k * kPanelCols + kHalfCols)));
+    }
+    hn::Store(low, kBytes, largest);
+    hn::Store(high, kBytes, largest + kHalfCols);
+  }
+
+  // How many of four products are negative, by the columns' and the row's signs.
+  static HWY_INLINE V negative_of_four(V signs, std::size_t of_row) {
+#if HWY_TARGET == HWY_SCALAR
+    return hn::Set(kBytes,
+                   static_cast<std::uint8_t>(std::popcount(hn::GetLane(signs) ^ static_cast<unsigned>(of_row))));
+#else
+    HWY_ALIGN static constexpr std::array<std::uint8_t, 16 * kSignLines> kTable = [] {
+      std::array<std::uint8_t, 16 * kSignLines> table{};
+      for (std::size_t row = 0; row < kSignLines; ++row)
+        for (std::size_t column = 0; column < 16; ++column)
+          table[row * 16 + column] = static_cast<std::uint8_t>(std::popcount(row ^ column));
+      return table;
+    }();
+    return hn::TableLookupBytes(hn::LoadDup128(kBytes, kTable.data() + of_row * 16), signs);
+#endif
+  }
+
+  HWY_NOINLINE void make_counts() {
+    std::uint8_t* line = counts_.get();
+    for (int quad = 0; quad < step_k_ / 4; ++quad) {
+      const auto low = hn::Load(kBytes, signs_ + quad * kPanelCols);
+      const auto high = hn::Load(kBytes, signs_ + quad * kPanelCols + kHalfCols);
+#pragma GCC unroll 4
+      for (std::size_t of_row = 0; of_row < kSignLines; ++of_row, line += kHalfCols) {
+        const auto upper = negative_of_four(high, of_row);
+        const auto doubled = hn::Add(upper, upper);
+        const auto times_8 = hn::Add(hn::Add(doubled, doubled), hn::Add(doubled, doubled));
+        hn::Store(hn::Add(negative_of_four(low, of_row), hn::Add(times_8, times_8)), kBytes, line);
+      }
+    }
+  }
+
+  HWY_NOINLINE void make_pairs() {
+    std::uint8_t* line = pairs_.get();
+    for (int k = 0; k < step_k_; k += 2) {
+      const std::array<V, kPlanes> first = planes_of(exponents_ + k * kPanelCols);
+      const std::array<V, kPlanes> second = planes_of(exponents_ + (k + 1) * kPanelCols);
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < kPlanes; ++i)
+#pragma GCC unroll 8
+        for (std::size_t j = 0; j < kPlanes; ++j, line += kHalfCols)
+          hn::Store(hn::Or(first[i], second[j]), kBytes, line);
+    }
+  }
+
+  // An element's bits for rows' distances 0 to 3 from their largest; the last is empty.
+  HWY_INLINE std::array<V, kPlanes> planes_of(const std::uint8_t* exponents) const {
+    const auto plane =
+        hn::Or(bits_from(exponents, of_columns_, 0), bits_from(exponents + kHalfCols, of_columns_ + kHalfCols, 4));
+    const auto kept = hn::Set(kBytes, 0xee);
+    std::array<V, kPlanes> planes;
+    planes[0] = plane;
+    for (std::size_t i = 1; i + 1 < kPlanes; ++i) planes[i] = hn::And(hn::Add(planes[i - 1], planes[i - 1]), kept);
+    planes[kPlanes - 1] = hn::Zero(kBytes);
+    return planes;
+  }
+
+  // Bits s to 3 for exponents s below the largest, shifted; none for zeros.
+  static HWY_INLINE V bits_from(const std::uint8_t* exponents, const std::uint8_t* largest, int shift) {
+    const auto exponent = hn::Load(kBytes, exponents);
+    const auto below = hn::Min(hn::Sub(exponent, hn::Load(kBytes, largest)), hn::Set(kBytes, kPlanes - 1));
+    // A column that is zero throughout is 0 below its largest.
+    const auto zero = hn::Eq(exponent, hn::Set(kBytes, kZeroByteOfB));
+#if HWY_TARGET == HWY_SCALAR
+    const auto bits = hn::Set(kBytes, static_cast<std::uint8_t>((0x0f << hn::GetLane(below) & 0x0f) << shift));
+#else
+    HWY_ALIGN static constexpr std::array<std::uint8_t, 32> kTable = {
+        0x0f, 0x0e, 0x0c, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xf0, 0xe0, 0xc0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    const auto bits = hn::TableLookupBytes(hn::LoadDup128(kBytes, kTable.data() + 4 * shift), below);
+#endif
+    return hn::IfThenZeroElse(zero, bits);
+  }
+
+  int step_k_;
+  bool tabled_ = false;
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> pairs_;   // [step_k / 2, kPairLines, kHalfCols]
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> counts_;  // [step_k / 4, kSignLines, kHalfCols]
+  HWY_ALIGN std::array<std::uint8_t, kRows * kPanelCols> largest_;
+  HWY_ALIGN std::array<std::uint8_t, kRows * kPanelCols> negative_;
+  // Of the panel's group.
+  const std::uint8_t* exponents_ = nullptr;
+  const std::uint8_t* signs_ = nullptr;
+  const std::uint8_t* of_columns_ = nullptr;
+};
+
+}  // namespace lastbit::numerics::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target
