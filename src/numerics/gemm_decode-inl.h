@@ -162,8 +162,9 @@ class Fp8Decoder {
     const auto code = hn::PromoteTo(words, hn::LoadU(bytes, codes));
     const auto sign = hn::ShiftLeft<8>(hn::And(code, hn::Set(words, 0x80)));
     const auto half = hn::Or(sign, hn::ShiftLeftSame(hn::And(code, hn::Set(words, 0x7f)), to_half_));
-    const auto value = hn::Mul(hn::PromoteTo(kFloats, hn::BitCast(halves, half)), hn::Set(kFloats, factor_));
-    return hn::IfThenElse(hn::Eq(value, hn::Zero(kFloats)), hn::Set(kFloats, FloatLanes::kZero), value);
+    // Rounded to nearest, z is lost in anything but a zero.
+    return hn::MulAdd(hn::PromoteTo(kFloats, hn::BitCast(halves, half)), hn::Set(kFloats, factor_),
+                      hn::Set(kFloats, FloatLanes::kZero));
   }
 
   [[nodiscard]] std::uint8_t most_code() const { return most_code_; }

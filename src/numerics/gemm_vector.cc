@@ -17,12 +17,12 @@
 //
 // E = max(e_a + e_b) over a group, for all columns of a panel at once, costs half an OR a product: let e_a = A - i and
 // e_b = B - j with A and B the largest of the row's and of the column's group. Then E = A + B - s, s the least i + j.
-// Four bits of 0xf << (i + j), all from i + j on, are column j's place in the i-th of four planes (more than three below
-// the largest: in an empty one); the OR of all products' bits has 4 - s bits. A byte holds the bits of two columns, and
-// two elements of K share a table of the ORs of their planes. Where no bit is left, s is 4 or more or every product is
-// zero, and the row is done again by saturating differences of exponent bytes and their maximum. There E has a lower
-// clamp (-32 in float, -121 in double) that changes nothing: at the clamp the grid is finer than the last bit of anything
-// that can be in c.
+// Four bits of 0xf << (i + j), all from i + j on, are column j's place in the i-th of four planes (more than three
+// below the largest: in an empty one); the OR of all products' bits has 4 - s bits. A byte holds the bits of two
+// columns, and two elements of K share a table of the ORs of their planes. Where no bit is left, s is 4 or more or
+// every product is zero, and the row is done again by saturating differences of exponent bytes and their maximum. There
+// E has a lower clamp (-32 in float, -121 in double) that changes nothing: at the clamp the grid is finer than the last
+// bit of anything that can be in c.
 //
 // N is a sum over tables, too: for four elements of K, by the row's four signs, the number of negative products of each
 // column.
@@ -93,7 +93,8 @@ class TileRun {
         refused_cols_(static_cast<std::size_t>(panels_ * kPanelCols)) {}
 
   LinesLeft run() {
-    for (std::int64_t i = 0; i < tile_.rows; ++i) std::fill_n(tile_.y + i * tile_.stride, tile_.cols, 0.0F);
+    if (problem_.k() == 0)
+      for (std::int64_t i = 0; i < tile_.rows; ++i) std::fill_n(tile_.y + i * tile_.stride, tile_.cols, 0.0F);
     for (std::int64_t k = 0; k < problem_.k(); k += block_k_) {
       const std::int64_t length = std::min(block_k_, problem_.k() - k);
       for (std::int64_t panel = 0; panel < panels_; ++panel) {
@@ -141,7 +142,7 @@ class TileRun {
         const TowardZero mode;
         for (std::int64_t p = panel; p < end; ++p) add_panel(p, c_of(p - panel), row, rows, length, from_zero);
       }
-      for (std::int64_t p = panel; p < end; ++p) store_c(p, c_of(p - panel), row, rows);
+      for (std::int64_t p = panel; p < end; ++p) store_c(p, c_of(p - panel), row, rows, k == 0);
     }
   }
 
@@ -195,18 +196,25 @@ class TileRun {
     }
   }
 
-  // The chunk's results of one panel: to y as they are, or promoted.
-  HWY_NOINLINE void store_c(std::int64_t panel, const T* c, std::int64_t row, std::int64_t rows) {
+  // The chunk's results of one panel: to y as they are, or promoted; at first y is 0, whatever it holds.
+  HWY_NOINLINE void store_c(std::int64_t panel, const T* c, std::int64_t row, std::int64_t rows, bool first) {
     const std::int64_t col = panel * kPanelCols;
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
     const float* scale_b = scale_b_.data() + col;
     for (std::int64_t i = 0; i < rows; ++i, c += kPanelCols) {
       float* y = tile_.y + (row + i) * tile_.stride + col;
       const float scale_a = scale_a_[static_cast<std::size_t>(i)];
-      std::int64_t j = promotes_ ? promote_vectors(c, cols, scale_a, scale_b, y) : copy_vectors(c, cols, y);
+      std::int64_t j = 0;
+      if (!promotes_)
+        j = copy_vectors(c, cols, y);
+      else if (first)
+        j = promote_vectors<true>(c, cols, scale_a, scale_b, y);
+      else
+        j = promote_vectors<false>(c, cols, scale_a, scale_b, y);
       for (; j < cols; ++j) {
         const auto partial = static_cast<float>(c[j]);
-        y[j] = promotes_ ? promote(problem_.promotion.order, partial, scale_a, scale_b[j], y[j]) : partial;
+        const float before = first ? 0.0F : y[j];
+        y[j] = promotes_ ? promote(problem_.promotion.order, partial, scale_a, scale_b[j], before) : partial;
       }
     }
   }
@@ -237,6 +245,7 @@ class TileRun {
   }
 
   // promote() on whole vectors; the number of columns done: none where FMA would be two roundings.
+  template <bool kFirst>
   HWY_INLINE std::int64_t promote_vectors(const T* c, std::int64_t cols, float scale_a, const float* scale_b,
                                           float* y) {
 #if HWY_NATIVE_FMA
@@ -244,8 +253,10 @@ class TileRun {
     const hn::Rebind<float, decltype(d)> f;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
     std::int64_t j = 0;
-    for (; j + lanes <= cols; j += lanes)
-      hn::StoreU(promoted(f, to_floats(hn::Load(d, c + j)), scale_a, scale_b + j, hn::LoadU(f, y + j)), f, y + j);
+    for (; j + lanes <= cols; j += lanes) {
+      const auto before = kFirst ? hn::Zero(f) : hn::LoadU(f, y + j);
+      hn::StoreU(promoted(f, to_floats(hn::Load(d, c + j)), scale_a, scale_b + j, before), f, y + j);
+    }
     return j;
 #else
     (void)c, (void)cols, (void)scale_a, (void)scale_b, (void)y;
