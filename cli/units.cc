@@ -59,7 +59,9 @@ void print_text(const std::vector<Unit>& units) {
   std::cout << "\nVariants of units that truncate, for questions that the sources leave open: UNIT+VARIANT\n";
   for (const numerics::UnitVariant& variant : numerics::unit_variants())
     std::cout << fmt::format("  {:<12}{}\n", variant.name, variant.meaning);
-  std::cout << "\nGPU records: bits published as captured on the GPU (Khattak and Mikaitis, arXiv 2512.07004).\n"
+  std::cout << "\nGPU records: bits captured on the GPU, by Khattak and Mikaitis (arXiv 2512.07004) or, on an H200, by "
+               "us: lastbit "
+               "check gpu-records.\n"
                "model vectors: MMA-Sim (arXiv 2511.10909), commit c785138. unverified: the sources' rule alone.\n";
 }
 

@@ -26,26 +26,27 @@ bool append_codes(std::string_view digits, std::int64_t count, int bytes, std::v
   return true;
 }
 
-bool append_word(std::string_view digits, std::vector<std::uint32_t>& target) {
+bool append_word(std::string_view digits, std::size_t count, std::vector<std::uint32_t>& target) {
   std::uint32_t word = 0;
   const char* end = digits.data() + digits.size();
   const auto [stop, error] = std::from_chars(digits.data(), end, word, 16);
-  if (digits.size() != 8 || error != std::errc() || stop != end) return false;
+  if (digits.size() != count || error != std::errc() || stop != end) return false;
   target.push_back(word);
   return true;
 }
 
 void append_record(const std::string& text, RecordSet& set) {
   const int bytes = numerics::describe(set.type).storage_bytes;
+  const auto digits = 2 * static_cast<std::size_t>(numerics::describe(set.d_type).storage_bytes);
   std::istringstream words(text);
   std::string a, b, c, d, rest;
   const bool complete = static_cast<bool>(words >> a >> b >> c >> d) && !(words >> rest);
   if (!complete || !append_codes(a, set.k, bytes, set.a) || !append_codes(b, set.k, bytes, set.b) ||
-      !append_word(c, set.c) || !append_word(d, set.d))
+      !append_word(c, digits, set.c) || !append_word(d, digits, set.d))
     core::fail_input(
-        "a record is not 'A B C D' with {} codes of {} hexadecimal digits in A and B, and 8 digits in C "
+        "a record is not 'A B C D' with {} codes of {} hexadecimal digits in A and B, and {} digits in C "
         "and D: '{}'",
-        set.k, 2 * bytes, text);
+        set.k, 2 * bytes, digits, text);
   ++set.records;
 }
 
@@ -53,6 +54,14 @@ RecordSet read_set(const io::ConfigReader& reader) {
   RecordSet set{};
   set.gpu = reader.require<std::string>("gpu");
   set.type = numerics::require_format(reader.require<std::string>("type"));
+  const auto type_or = [&](const char* key, numerics::Format otherwise) {
+    const std::string text = reader.get_or(key, std::string());
+    return text.empty() ? otherwise : numerics::require_format(text);
+  };
+  set.b_type = type_or("b_type", set.type);
+  set.d_type = type_or("d_type", numerics::Format::kF32);
+  if (numerics::describe(set.b_type).storage_bytes != numerics::describe(set.type).storage_bytes)
+    core::fail_input("type {} and b_type {} differ in width", numerics::name(set.type), numerics::name(set.b_type));
   set.unit = numerics::find_unit(reader.require<std::string>("unit")).name;
   set.k = reader.require_in("k", std::int64_t{1}, std::int64_t{1024});
   set.c_is_zero = reader.require_one_of("c", {"as recorded", "zero"}) == "zero";
@@ -66,10 +75,9 @@ RecordSet read_set(const io::ConfigReader& reader) {
 RecordFile load_gpu_records(const std::string& path) {
   const io::ConfigReader reader(io::load_config_file(path), path);
   RecordFile file;
-  file.title = reader.require<std::string>("title");
   file.source = reader.require<std::string>("source");
   file.remarks = reader.require<std::vector<std::string>>("remarks");
-  for (const char* prose : {"selection", "layout", "licence"}) reader.ignore(prose);
+  for (const char* prose : {"title", "selection", "layout", "licence"}) reader.ignore(prose);
   for (const io::ConfigReader& set : reader.require_objects("sets")) {
     try {
       file.sets.push_back(read_set(set));
@@ -85,14 +93,14 @@ RecordFile load_gpu_records(const std::string& path) {
 
 Replay replay(const RecordSet& set) {
   const numerics::Unit& unit = numerics::find_unit(set.unit);
-  const numerics::MmaRule rule = numerics::rule_of(unit, set.type, set.type, numerics::Format::kF32);
+  const numerics::MmaRule rule = numerics::rule_of(unit, set.type, set.b_type, set.d_type);
   const numerics::CodeMatrix a{set.type, set.records, set.k, set.a};
-  const numerics::CodeMatrix b{set.type, set.records, set.k, set.b};
+  const numerics::CodeMatrix b{set.b_type, set.records, set.k, set.b};
   std::vector<std::uint32_t> computed(set.d.size());
   const std::vector<std::uint32_t> no_c;
   numerics::mma(rule, a, b, set.c_is_zero ? no_c : set.c, computed);
 
-  Replay result{numerics::find_row(unit, set.type, set.type, numerics::Format::kF32), set.records, 0, std::nullopt};
+  Replay result{numerics::find_row(unit, set.type, set.b_type, set.d_type), set.records, 0, std::nullopt};
   for (std::size_t i = 0; i < computed.size(); ++i) {
     if (computed[i] == set.d[i])
       ++result.matched;

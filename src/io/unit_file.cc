@@ -20,7 +20,8 @@ using numerics::Unit;
 using numerics::UnitRow;
 
 const std::vector<std::string> kOperands{"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "e2m1", "e5m6", "f16", "bf16", "tf32"};
-const std::vector<std::string> kAccumulations{"truncated", "cdna3", "cdna3_split", "exact"};  // as the enumeration
+const std::vector<std::string> kAccumulations{"truncated", "cdna3", "cdna3_split", "exact",
+                                              "fp16_halves"};  // as the enumeration
 
 constexpr std::int64_t kMostFractionBits = 35;  // the widest that mma.h's integers hold
 constexpr std::int64_t kMostStep = 64;

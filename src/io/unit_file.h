@@ -13,7 +13,7 @@ namespace lastbit::io {
 //   [[unit.row]]
 //   operands         formats that are multiplied: e4m3, e5m2, e4m3fnuz, e5m2fnuz, e2m1, e5m6, f16, bf16, tf32
 //   mixed            whether a and b may differ (default false)
-//   accumulation     truncated (default), exact, cdna3, cdna3_split: see numerics/mma.h
+//   accumulation     truncated (default), exact, cdna3, cdna3_split, fp16_halves: see numerics/mma.h
 //   fraction_bits    F, 0 to 35; not for exact
 //   step_k           elements of K a step, 1 to 64
 //   d                f32 (default) or f16

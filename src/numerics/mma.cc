@@ -1,7 +1,9 @@
 #include "numerics/mma.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cmath>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -143,9 +145,36 @@ std::uint32_t step_cdna3(const MmaRule& rule, OperandRow a, OperandRow b, const 
   return round_output(rule, sum, largest - kCdna3SumBits);
 }
 
+// Half of a step of kFp16Halves: the elements whose k mod 4 is `first` or `first` + 1, as one step of kTruncated.
+std::uint32_t step_half(const MmaRule& rule, OperandRow a, OperandRow b, int first, std::uint32_t c_code) {
+  constexpr int kMostK = 64;
+  std::array<std::array<std::int32_t, kMostK>, 4> halves{};
+  MmaRule half = rule;
+  half.accumulation = Accumulation::kTruncated;
+  half.step_k = 0;
+  for (int k = first; k < rule.step_k; k += (k & 1) == 0 ? 1 : 3) {
+    const auto to = static_cast<std::size_t>(half.step_k++);
+    halves[0][to] = a.significands[k];
+    halves[1][to] = a.exponents[k];
+    halves[2][to] = b.significands[k];
+    halves[3][to] = b.exponents[k];
+  }
+  return mma_step(half, {halves[0].data(), halves[1].data()}, {halves[2].data(), halves[3].data()}, c_code);
+}
+
+std::uint32_t step_fp16_halves(const MmaRule& rule, OperandRow a, OperandRow b, std::uint32_t c_code) {
+  const std::uint32_t products = step_half(rule, a, b, 2, step_half(rule, a, b, 0, 0));
+  // Two FP16 numbers add up in FP32 with enough bits that rounding twice is rounding once.
+  const float sum = decode(products, rule.d) + decode(c_code, rule.d);
+  if (std::isnan(sum)) return rule.nan_code;
+  if (rule.d == Format::kF32) return std::bit_cast<std::uint32_t>(sum);
+  return encode(sum, rule.d, {Rounding::kNearestEven, Overflow::kNone, Convention::kCuda});
+}
+
 }  // namespace
 
 std::uint32_t mma_step(const MmaRule& rule, OperandRow a, OperandRow b, std::uint32_t c_code) {
+  if (rule.accumulation == Accumulation::kFp16Halves) return step_fp16_halves(rule, a, b, c_code);
   const AccumulatorTerm c = unpack_accumulator(c_code, rule.d);
   const int products_exponent = largest_exponent(a, b, 0, rule.step_k, 1);
   if (products_exponent >= kSpecialThreshold || c.kind == NumberKind::kInf || c.kind == NumberKind::kNan)
@@ -158,6 +187,8 @@ std::uint32_t mma_step(const MmaRule& rule, OperandRow a, OperandRow b, std::uin
     case Accumulation::kCdna3:
     case Accumulation::kCdna3Split:
       return step_cdna3(rule, a, b, c, products_exponent);
+    case Accumulation::kFp16Halves:
+      break;
   }
   core::check(false, "unknown accumulation");
   return 0;

@@ -33,6 +33,8 @@ enum class Accumulation : std::uint8_t {
   kCdna3,       // products at F as above, but without c; then both floored to a wider grid and rounded once
   kCdna3Split,  // the same, even and odd k apart (CDNA3's 8-bit types)
   kExact,       // the exact sum, rounded once
+  kFp16Halves,  // 8-bit operands as FP16 in two steps of kTruncated from 0, first k with k mod 4 < 2, then the others;
+                // then c is added and rounded to nearest even (mma.sync on Hopper, found on an H200: see units.cc)
 };
 
 // Everything that a step depends on.

@@ -31,6 +31,12 @@ UnitRow to_f16(const std::vector<Format>& operands, int fraction_bits, int step_
   return row;
 }
 
+// FP8 operands that go through the FP16 unit.
+UnitRow fp16_halves(UnitRow row) {
+  row.accumulation = Accumulation::kFp16Halves;
+  return row;
+}
+
 // Rows that round once to FP32.
 UnitRow rounded_once(const std::vector<Format>& operands, bool mixed, Accumulation accumulation, int fraction_bits,
                      int step_k, Evidence evidence) {
@@ -59,8 +65,12 @@ std::vector<Unit> make_units() {
         to_f16(fp8, 13, 16, kModel)}},
       {"hopper_wgmma",
        "H100, H200, H800: wgmma",
-       {to_e8m13(fp8, 32, kGpu), to_f16(fp8, 13, 32, kModel), to_f32(halves, 25, 16, kGpu),
-        to_f16(half, 25, 16, kModel), to_f32(tf32, 25, 8, kGpu)}},
+       {to_e8m13(fp8, 32, kGpu), to_f16(fp8, 13, 32, kGpu), to_f32(halves, 25, 16, kGpu), to_f16(half, 25, 16, kGpu),
+        to_f32(tf32, 25, 8, kGpu)}},
+      {"hopper_mma_sync",
+       "H100, H200, H800: mma.sync",
+       {fp16_halves(to_f32(fp8, 25, 32, kGpu)), fp16_halves(to_f16(fp8, 25, 32, kGpu)), to_f32(halves, 25, 16, kGpu),
+        to_f16(half, 25, 16, kGpu), to_f32(tf32, 25, 8, kGpu)}},
       {"blackwell_tcgen05",
        "B200: tcgen05.mma",
        {to_f32(fp8, 25, 32, kModel), to_f16(fp8, 25, 32, kModel), to_f32(halves, 25, 16, kGpu),
@@ -180,6 +190,8 @@ std::string_view to_string(Accumulation accumulation) {
       return "cdna3";
     case Accumulation::kCdna3Split:
       return "cdna3_split";
+    case Accumulation::kFp16Halves:
+      return "fp16_halves";
     case Accumulation::kExact:
       break;
   }

@@ -13,7 +13,7 @@ namespace lastbit::numerics {
 
 // What a row of the table has been held to, bit for bit.
 enum class Evidence : std::uint8_t {
-  kGpuRecords,    // records published as captured on the GPU (Khattak and Mikaitis, arXiv 2512.07004)
+  kGpuRecords,  // records captured on the GPU: by Khattak and Mikaitis (arXiv 2512.07004), or by us, data/measurements
   kModelVectors,  // vectors of MMA-Sim (arXiv 2511.10909) at commit c785138
   kUnverified,    // the sources' rule, without vectors here
 };
@@ -64,7 +64,8 @@ struct GemmPolicy {
 [[nodiscard]] const GemmPolicy& find_gemm_policy(std::string_view name);
 
 [[nodiscard]] std::string_view to_string(Evidence evidence);
-[[nodiscard]] std::string_view to_string(Accumulation accumulation);  // truncated, cdna3, cdna3_split, exact
+[[nodiscard]] std::string_view to_string(
+    Accumulation accumulation);  // truncated, cdna3, cdna3_split, exact, fp16_halves
 
 // A reading of a question that sources leave open (mma.h), by name: what it changes in a rule of kTruncated.
 struct UnitVariant {

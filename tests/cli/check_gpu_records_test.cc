@@ -15,7 +15,7 @@ using testing::run_cli;
 TEST(CheckGpuRecords, PrintsATableOfMatches) {
   const CliResult result = run_cli({"check", "gpu-records"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  for (const char* part : {"hopper_wgmma", "b200_mma_sync", "V100", "C taken as 0", "1216 of 1216 records match"})
+  for (const char* part : {"hopper_wgmma", "b200_mma_sync", "V100", "C taken as 0", "hopper_mma_sync", "e4m3 x e5m2", "1576 of 1576 records match"})
     EXPECT_NE(result.out.find(part), std::string::npos) << part << " in\n" << result.out;
 }
 
@@ -24,7 +24,7 @@ TEST(CheckGpuRecords, JsonHasEverySet) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const nlohmann::json report = nlohmann::json::parse(result.out);
   EXPECT_TRUE(report.at("match").get<bool>());
-  ASSERT_EQ(report.at("sets").size(), 19u);
+  ASSERT_EQ(report.at("sets").size(), 37u);
   for (const nlohmann::json& set : report.at("sets")) EXPECT_EQ(set.at("matched"), set.at("records"));
 }
 
