@@ -8,6 +8,8 @@ void add_sim(CLI::App& app, Action& action) {
   command->require_subcommand(1);
   add_sim_train(*command, action);
   add_sim_schedule(*command, action);
+  add_sim_routing(*command, action);
+  add_sim_eplb(*command, action);
 }
 
 }  // namespace lastbit::cli
