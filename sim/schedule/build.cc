@@ -39,28 +39,52 @@ std::vector<std::string> names() {
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all{
-      {"gpipe", build_gpipe}, {"1f1b", build_one_f_one_b},  {"interleaved", build_interleaved}, {"zb-h1", build_zb_h1},
-      {"zb-h2", build_zb_h2}, {"dualpipe", build_dualpipe}, {"dualpipev", build_dualpipev}};
+      {"gpipe", 1, build_gpipe},       {"1f1b", 1, build_one_f_one_b},   {"interleaved", 0, build_interleaved},
+      {"zb-h1", 1, build_zb_h1},       {"zb-h2", 1, build_zb_h2},        {"zb-v", 2, build_zb_v},
+      {"dualpipe", 1, build_dualpipe}, {"dualpipev", 2, build_dualpipev}};
   return all;
+}
+
+const Kind& find_kind(std::string_view name) {
+  const auto plain = [](std::string_view text) {
+    std::string letters(text);
+    std::erase_if(letters, [](char c) { return c == '-' || c == '_'; });
+    return letters;
+  };
+  std::string wanted = plain(name);
+  if (wanted == "zb1p") wanted = "zbh1";
+  if (wanted == "interleaved1f1b") wanted = "interleaved";
+  const auto found =
+      std::find_if(kinds().begin(), kinds().end(), [&](const Kind& k) { return plain(k.name) == wanted; });
+  if (found == kinds().end()) {
+    core::fail_input("unknown schedule '{}'{}; known: {}", name, core::suggestion(name, names()),
+                     fmt::join(names(), ", "));
+  }
+  return *found;
+}
+
+void check_stage_times(const char* kind, const BuildParams& params, int stages) {
+  if (params.stages.size() != static_cast<std::size_t>(stages)) {
+    core::fail_input("{} on {} ranks has {} stages, found durations of {}", kind, params.ranks, stages,
+                     params.stages.size());
+  }
+}
+
+int stage_count(const Kind& kind, const BuildParams& params) {
+  check_counts(params);
+  return params.ranks * (kind.slots == 0 ? params.chunks : kind.slots);
 }
 
 Schedule build(std::string_view kind, const BuildParams& params) {
   check_counts(params);
-  const std::string_view name = kind == "zb1p" ? "zb-h1" : kind;
-  if (name == "zb-v") core::fail_unsupported("schedule zb-v is not available; available: {}", fmt::join(names(), ", "));
-  const auto found = std::find_if(kinds().begin(), kinds().end(), [&](const Kind& k) { return k.name == name; });
-  if (found == kinds().end()) {
-    core::fail_input("unknown schedule '{}'{}; known: {}", kind, core::suggestion(kind, names()),
-                     fmt::join(names(), ", "));
-  }
-  if (params.chunks > 1 && name != "interleaved")
-    core::fail_input("{} does not take a number of chunks: found {}, expected 1", name, params.chunks);
-  return found->build(params);
+  const Kind& found = find_kind(kind);
+  if (params.chunks > 1 && found.slots != 0)
+    core::fail_input("{} does not take a number of chunks: found {}, expected 1", found.name, params.chunks);
+  return found.build(params);
 }
 
 Schedule build_uniform(std::string_view kind, BuildParams params, const StageTimes& times) {
-  check_counts(params);
-  params.stages.assign(static_cast<std::size_t>(params.ranks), times);
+  params.stages.assign(static_cast<std::size_t>(stage_count(find_kind(kind), params)), times);
   return build(kind, params);
 }
 

@@ -20,6 +20,11 @@ std::optional<ClosedForm> closed_form(const Schedule& schedule, const StageTimes
                       {std::max(0.0, hops * (f + b - 3 * w))},
                       "Qi et al. 2024, table 1; each rank from its own first verb, not from time 0"};
   }
+  if (schedule.kind == "zb-v" && f == w && b == 2 * w && schedule.micro_batches >= 2 * schedule.ranks) {
+    return ClosedForm{"(P-1)F, for F = B-W = W and M >= 2P",
+                      {hops * f},
+                      "Qi et al. 2024, section 6: none from a rank's own first verb; here from time 0"};
+  }
   if (schedule.kind == "dualpipe") {
     return ClosedForm{
         "(P/2-1)(F&B+B-3W)", {(schedule.ranks / 2.0 - 1) * (fused.s + b - 3 * w)}, "DeepSeek-V3 report, table 2"};

@@ -1,6 +1,7 @@
 #include "sim/schedule/execute.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "core/error.h"
@@ -39,7 +40,8 @@ bool has_backward(Verb verb) { return verb == Verb::kBackward || verb == Verb::k
 bool frees_activation(Verb verb) { return verb == Verb::kBackward || verb == Verb::kWeight || verb == Verb::kFused; }
 const Chunk& backward_chunk(const Op& op) { return op.verb == Verb::kFused ? op.second : op.chunk; }
 
-// Builds the task graph of a schedule; task numbers run through the ranks' lists one after another.
+// Builds the task graph of a schedule; task numbers run through the ranks' lists one after another, then come the
+// transfers.
 class Builder {
  public:
   Builder(const Schedule& schedule, const Costs& costs) : schedule_(schedule), costs_(costs), producers_(schedule) {
@@ -48,15 +50,22 @@ class Builder {
     graph_.reserve(verbs, 2 * verbs);
   }
 
-  engine::TaskGraph build() && {
+  // `links` gets what was sent.
+  engine::TaskGraph build(std::vector<LinkUse>& links) && {
     for (int rank = 0; rank < schedule_.ranks; ++rank) add_rank(rank);
     std::uint32_t task = 0;
     for (int rank = 0; rank < schedule_.ranks; ++rank)
-      for (const Op& op : list(rank)) connect(rank, op, {task++});
+      for (const Op& op : list(rank)) send_outputs(rank, op, {task++});
+    for (const auto& [ends, link] : links_) links.push_back(link.use);
     return std::move(graph_);
   }
 
  private:
+  struct Link {
+    engine::StreamId stream;
+    LinkUse use;
+  };
+
   [[nodiscard]] const std::vector<Op>& list(int rank) const { return schedule_.order[static_cast<std::size_t>(rank)]; }
 
   void add_rank(int rank) {
@@ -64,45 +73,72 @@ class Builder {
     for (const Op& op : list(rank)) {
       const engine::LabelId name = graph_.add_label(label(op, schedule_.labels));
       const TaskId task = graph_.add_task(stream, costs_.duration(schedule_, rank, op), name);
-      if (has_forward(op.verb)) {
-        Producers::Made& made = produced(rank, op.chunk);
-        made.forward = task;
-        made.rank = rank;
-      }
-      if (has_backward(op.verb)) produced(rank, backward_chunk(op)).backward = task;
+      if (has_forward(op.verb)) take_forward(rank, op.chunk, task);
+      if (has_backward(op.verb)) take_backward(rank, backward_chunk(op), task);
     }
   }
 
-  Producers::Made& produced(int rank, const Chunk& chunk) {
+  // The tasks that compute a stage's forward and backward of a micro-batch; each runs on the rank that holds it.
+  void take_forward(int rank, const Chunk& chunk, TaskId task) {
     const Placement& place = schedule_.at(rank, chunk.slot);
-    return producers_.at(place.path, place.stage, chunk.micro_batch);
+    Producers::Made& made = producers_.at(place.path, place.stage, chunk.micro_batch);
+    made.forward = task;
+    made.rank = rank;
+  }
+  void take_backward(int rank, const Chunk& chunk, TaskId task) {
+    const Placement& place = schedule_.at(rank, chunk.slot);
+    producers_.at(place.path, place.stage, chunk.micro_batch).backward = task;
   }
 
-  void connect(int rank, const Op& op, TaskId task) {
+  // To the stage after a forward's and before a backward's, in the order in which the rank makes its outputs. W waits
+  // for its Bi, and the last stage's backward for its forward, by their place in the list, which validate() has seen.
+  void send_outputs(int rank, const Op& op, TaskId task) {
     if (has_forward(op.verb)) {
       const Placement& place = schedule_.at(rank, op.chunk.slot);
-      if (place.stage > 0) {
-        const Producers::Made& from = producers_.at(place.path, place.stage - 1, op.chunk.micro_batch);
-        graph_.add_dependency(task, from.forward, hop(from.rank, rank));
+      if (place.stage + 1 < schedule_.stages) {
+        const Producers::Made& to = producers_.at(place.path, place.stage + 1, op.chunk.micro_batch);
+        send(rank, task, to.rank, to.forward);
       }
     }
-    if (!has_backward(op.verb)) return;  // W waits for its Bi by its place in the list, which validate() has seen
-    const Chunk& chunk = backward_chunk(op);
-    const Placement& place = schedule_.at(rank, chunk.slot);
-    if (place.stage + 1 < schedule_.stages) {
-      const Producers::Made& from = producers_.at(place.path, place.stage + 1, chunk.micro_batch);
-      graph_.add_dependency(task, from.backward, hop(from.rank, rank));
+    if (has_backward(op.verb)) {
+      const Chunk& chunk = backward_chunk(op);
+      const Placement& place = schedule_.at(rank, chunk.slot);
+      if (place.stage > 0) {
+        const Producers::Made& to = producers_.at(place.path, place.stage - 1, chunk.micro_batch);
+        send(rank, task, to.rank, to.backward);
+      }
     }
   }
 
-  [[nodiscard]] SimTime hop(int from, int to) const {
-    return from == to || !costs_.hop ? SimTime{} : costs_.hop(from, to);
+  void send(int from_rank, TaskId from, int to_rank, TaskId to) {
+    if (from_rank == to_rank) {
+      graph_.add_dependency(to, from);
+      return;
+    }
+    const SimTime hop = costs_.hop ? costs_.hop(from_rank, to_rank) : SimTime{};
+    const SimTime transfer = costs_.transfer ? costs_.transfer(from_rank, to_rank) : SimTime{};
+    if (transfer == SimTime{}) {
+      graph_.add_dependency(to, from, hop);
+      return;
+    }
+    auto [found, added] = links_.try_emplace({from_rank, to_rank});
+    Link& link = found->second;
+    if (added) {
+      link.stream = graph_.add_stream("link " + std::to_string(from_rank) + " to " + std::to_string(to_rank));
+      link.use = {from_rank, to_rank, 0, {}};
+    }
+    ++link.use.transfers;
+    link.use.busy += transfer;
+    const TaskId sent = graph_.add_task(link.stream, transfer, graph_.add_label("transfer"));
+    graph_.add_dependency(sent, from);
+    graph_.add_dependency(to, sent, hop);
   }
 
   const Schedule& schedule_;
   const Costs& costs_;
   Producers producers_;
   engine::TaskGraph graph_;
+  std::map<std::pair<int, int>, Link> links_;
 };
 
 void add_to(VerbTimes& split, Verb verb, SimTime time) {
@@ -141,20 +177,10 @@ SimTime duration(const StageTimes& times, Verb verb, SimTime fused) {
 
 constexpr double kLongest = 1e100;  // of any unit of time; sums of the most verbs that build() allows stay finite
 
-// Every (path, stage) has one holder, so that each input has one producer.
-void check_placement(const Schedule& schedule) {
-  const auto stages = static_cast<std::size_t>(schedule.stages);
-  std::vector<int> holders(static_cast<std::size_t>(schedule.paths) * stages, 0);
-  for (const std::vector<Placement>& slots : schedule.placement)
-    for (const Placement& place : slots)
-      ++holders.at(static_cast<std::size_t>(place.path) * stages + static_cast<std::size_t>(place.stage));
-  core::check(std::all_of(holders.begin(), holders.end(), [](int count) { return count == 1; }),
-              "each stage of each path is held by exactly one rank");
-}
-
 }  // namespace
 
-Costs stage_costs(std::vector<StageTimes> stages, std::function<SimTime(int, int)> fused, SimTime hop) {
+Costs stage_costs(std::vector<StageTimes> stages, std::function<SimTime(int, int)> fused, SimTime hop,
+                  SimTime transfer) {
   Costs costs;
   costs.duration = [stages = std::move(stages), fused = std::move(fused)](const Schedule& schedule, int rank,
                                                                           const Op& op) -> SimTime {
@@ -163,34 +189,39 @@ Costs stage_costs(std::vector<StageTimes> stages, std::function<SimTime(int, int
     return duration(stages.at(static_cast<std::size_t>(stage)), op.verb, both);
   };
   costs.hop = [hop](int, int) { return hop; };
+  costs.transfer = [transfer](int, int) { return transfer; };
   return costs;
 }
 
-Costs uniform_costs(const StageTimes& times, SimTime fused, SimTime hop) {
+Costs uniform_costs(const StageTimes& times, SimTime fused, SimTime hop, SimTime transfer) {
   Costs costs;
   costs.duration = [times, fused](const Schedule&, int, const Op& op) { return duration(times, op.verb, fused); };
   costs.hop = [hop](int, int) { return hop; };
+  costs.transfer = [transfer](int, int) { return transfer; };
   return costs;
 }
 
-void validate(const StageTimes& times, SimTime fused, SimTime hop) {
-  const std::pair<const char*, SimTime> all[] = {
-      {"F", times.forward}, {"B", times.backward}, {"W", times.weight}, {"F&B", fused}, {"the time of a hop", hop}};
-  for (const auto& [name, time] : all)
-    if (!(time.s >= 0 && time.s <= kLongest))
-      core::fail_input("durations: {} is {}, expected a number from 0 to {}", name, time.s, kLongest);
+void validate_duration(SimTime time, const std::string& what) {
+  if (!(time.s >= 0 && time.s <= kLongest))
+    core::fail_input("durations: {} is {}, expected a number from 0 to {}", what, time.s, kLongest);
+}
+
+void validate(const StageTimes& times, SimTime fused, const std::string& where) {
+  validate_duration(times.forward, "F" + where);
+  validate_duration(times.backward, "B" + where);
+  validate_duration(times.weight, "W" + where);
+  validate_duration(fused, "F&B" + where);
   if (times.weight > times.backward) {
-    core::fail_input("durations: W is {}, expected at most B, {}: W is part of the full backward", times.weight.s,
-                     times.backward.s);
+    core::fail_input("durations: W{} is {}, expected at most B, {}: W is part of the full backward", where,
+                     times.weight.s, times.backward.s);
   }
 }
 
 Execution execute(const Schedule& schedule, const Costs& costs) {
   validate(schedule);
-  check_placement(schedule);
-  const engine::TaskGraph graph = Builder(schedule, costs).build();
-  const engine::Timeline times = engine::run(graph);
   Execution result;
+  const engine::TaskGraph graph = Builder(schedule, costs).build(result.links);
+  const engine::Timeline times = engine::run(graph);
   result.total = times.total;
   std::size_t task = 0;
   for (const std::vector<Op>& list : schedule.order) {

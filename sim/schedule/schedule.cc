@@ -9,11 +9,6 @@
 namespace lastbit::sim::schedule {
 namespace {
 
-std::string place(const Chunk& chunk, LabelStyle style) {
-  return style == LabelStyle::kChunk ? fmt::format("{}.{}", chunk.micro_batch, chunk.slot)
-                                     : fmt::format("{}.{}", chunk.slot, chunk.micro_batch);
-}
-
 // What has been listed of one micro-batch in one slot of a rank.
 enum class Progress : std::uint8_t { kNothing, kForward, kInputOnly, kDone };
 
@@ -21,8 +16,11 @@ enum class Progress : std::uint8_t { kNothing, kForward, kInputOnly, kDone };
 class RankCheck {
  public:
   RankCheck(const Schedule& schedule, int rank)
-      : schedule_(schedule), rank_(rank), per_path_(schedule.micro_batches / schedule.paths) {
-    progress_.assign(static_cast<std::size_t>(schedule.slots) * static_cast<std::size_t>(per_path_), {});
+      : schedule_(schedule),
+        rank_(rank),
+        slots_(static_cast<int>(schedule.placement[static_cast<std::size_t>(rank)].size())),
+        per_path_(schedule.micro_batches / schedule.paths) {
+    progress_.assign(static_cast<std::size_t>(slots_) * static_cast<std::size_t>(per_path_), {});
   }
 
   void take(const Op& op) {
@@ -50,17 +48,17 @@ class RankCheck {
                        progress_[i] == Progress::kNothing   ? "the forward"
                        : progress_[i] == Progress::kForward ? "the backward"
                                                             : "the weight part",
-                       place(chunk, schedule_.labels));
+                       chunk_label(chunk, schedule_.labels));
     }
   }
 
  private:
   void move(const Op& op, const Chunk& chunk, Progress from, Progress to) {
     const bool known =
-        chunk.slot >= 0 && chunk.slot < schedule_.slots && chunk.micro_batch >= 0 && chunk.micro_batch < per_path_;
+        chunk.slot >= 0 && chunk.slot < slots_ && chunk.micro_batch >= 0 && chunk.micro_batch < per_path_;
     if (!known) {
       core::fail_input("{} schedule, rank {}: {} is out of range, expected slots below {} and micro-batches below {}",
-                       schedule_.kind, rank_, label(op, schedule_.labels), schedule_.slots, per_path_);
+                       schedule_.kind, rank_, label(op, schedule_.labels), slots_, per_path_);
     }
     Progress& state = progress_[static_cast<std::size_t>(chunk.slot) * static_cast<std::size_t>(per_path_) +
                                 static_cast<std::size_t>(chunk.micro_batch)];
@@ -73,9 +71,31 @@ class RankCheck {
 
   const Schedule& schedule_;
   int rank_;
+  int slots_;
   int per_path_;
   std::vector<Progress> progress_;  // [slots, micro-batches of a path]
 };
+
+// Every (path, stage) has one holder, so that each input has one producer.
+void check_placement(const Schedule& schedule) {
+  const auto stages = static_cast<std::size_t>(schedule.stages);
+  std::vector<int> holders(static_cast<std::size_t>(schedule.paths) * stages, 0);
+  for (const std::vector<Placement>& slots : schedule.placement) {
+    for (const Placement& place : slots) {
+      if (place.stage < 0 || place.stage >= schedule.stages || place.path < 0 || place.path >= schedule.paths) {
+        core::fail_input("{} schedule: stage {} of path {} is held, expected stages below {} and paths below {}",
+                         schedule.kind, place.stage, place.path, schedule.stages, schedule.paths);
+      }
+      ++holders[static_cast<std::size_t>(place.path) * stages + static_cast<std::size_t>(place.stage)];
+    }
+  }
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    if (holders[i] != 1) {
+      core::fail_input("{} schedule: {} ranks hold stage {} of path {}, expected exactly one", schedule.kind,
+                       holders[i], i % stages, i / stages);
+    }
+  }
+}
 
 }  // namespace
 
@@ -90,24 +110,6 @@ Schedule one_stage_a_rank(std::string kind, int ranks, int micro_batches) {
   return schedule;
 }
 
-std::string label(const Op& op, LabelStyle style) {
-  const bool chunked = style == LabelStyle::kChunk;
-  const std::string first = place(op.chunk, style);
-  switch (op.verb) {
-    case Verb::kForward:
-      return "F" + first;
-    case Verb::kBackward:
-      return (chunked ? "BW" : "B") + first;
-    case Verb::kBackwardInput:
-      return (chunked ? "B" : "Bi") + first;
-    case Verb::kWeight:
-      return "W" + first;
-    case Verb::kFused:
-      return fmt::format("F{}&{}{}", first, chunked ? "BW" : "B", place(op.second, style));
-  }
-  return {};
-}
-
 bool has_fused(const Schedule& schedule) {
   return std::any_of(schedule.order.begin(), schedule.order.end(), [](const std::vector<Op>& list) {
     return std::any_of(list.begin(), list.end(), [](const Op& op) { return op.verb == Verb::kFused; });
@@ -118,6 +120,7 @@ void validate(const Schedule& schedule) {
   core::check(schedule.order.size() == static_cast<std::size_t>(schedule.ranks) &&
                   schedule.placement.size() == schedule.order.size(),
               "a schedule has a list and a placement for each rank");
+  check_placement(schedule);
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     RankCheck check(schedule, rank);
     for (const Op& op : schedule.order[static_cast<std::size_t>(rank)]) check.take(op);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lastbit::sim::schedule {
@@ -50,11 +52,11 @@ struct Schedule {
   LabelStyle labels = LabelStyle::kChunk;
   int ranks = 0;
   int stages = 0;            // of the model; each path passes all of them in order
-  int slots = 1;             // stages a rank holds
+  int slots = 1;             // most stages that a rank holds
   int paths = 1;             // streams of micro-batches: 2 in DualPipe (down and up)
   int micro_batches = 0;     // in all; each path has micro_batches / paths
   int activation_limit = 0;  // most micro-batches in flight that the lists were built for; 0: the kind has no choice
-  std::vector<std::vector<Placement>> placement;  // [ranks][slots]
+  std::vector<std::vector<Placement>> placement;  // [ranks][the rank's slots]
   std::vector<std::vector<Op>> order;             // [ranks][verbs]
 
   [[nodiscard]] const Placement& at(int rank, int slot) const {
@@ -67,12 +69,18 @@ struct Schedule {
 
 // "F3.0", "BW3.0", "Bi1.2", "F0.3&B1.1": see LabelStyle.
 [[nodiscard]] std::string label(const Op& op, LabelStyle style);
+// The micro-batch and slot alone: "3.0", "1.2".
+[[nodiscard]] std::string chunk_label(const Chunk& chunk, LabelStyle style);
+// The verb that label() writes so; nothing if there is none. Also read: BW for a full backward and Bi for an input-only
+// one in either style, and a chunk label without its chunk ("F3") for chunk 0.
+[[nodiscard]] std::optional<Op> parse_label(std::string_view text, LabelStyle style);
 
 // Whether any list has a fused verb.
 [[nodiscard]] bool has_fused(const Schedule& schedule);
 
-// Throws Error(kInput) unless each rank's list has every micro-batch of each of its slots exactly once forward and
-// once backward (full, or input-only followed by its weight part), in ranges; the message names the verb.
+// Throws Error(kInput) unless every stage of every path is held once, by one rank, and each rank's list has every
+// micro-batch of each of its slots exactly once forward and once backward (full, or input-only followed by its weight
+// part), in ranges; the message names the verb.
 void validate(const Schedule& schedule);
 
 }  // namespace lastbit::sim::schedule

@@ -121,8 +121,7 @@ class Search {
 };
 
 Schedule build_zero_bubble(const BuildParams& params, const char* kind, int default_limit) {
-  core::check(params.stages.size() == static_cast<std::size_t>(params.ranks),
-              "zero-bubble schedules are built from one duration of each verb for every rank");
+  check_stage_times(kind, params, params.ranks);
   const int limit = params.activation_limit == 0 ? default_limit : params.activation_limit;
   Schedule schedule = one_stage_a_rank(kind, params.ranks, params.micro_batches);
   schedule.activation_limit = limit;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/cost/cost_model.h"
+#include "sim/schedule/overlap.h"
 #include "sim/train/layout.h"
 
 namespace lastbit::sim::train {
@@ -14,28 +15,13 @@ struct ChunkTime {
   double exposed_s = 0;  // of those, the compute stream waits for communication
 };
 
-// What one kind of unit costs in one setting. Layers use the segments and transfers, ends the three passes.
-struct UnitTimes {
-  bool layer = false;
-  bool communicates = false;
-  std::array<double, workload::kNumSegments> segments{};    // launch gaps and gathers included
-  std::array<double, workload::kNumSegments> gathers{};     // of those, exchange among context-parallel ranks
-  std::array<double, workload::kNumTransfers> transfers{};  // waits included
-  double forward = 0;
-  double backward = 0;
-  double weight = 0;
-};
-
 // Operators and the time in them, by where the time comes from.
 struct Census {
   std::array<int, cost::kNumProvenances> operators{};
   std::array<double, cost::kNumProvenances> seconds{};
 };
 
-// Every rank of a stage does the same at the same time, so one rank's two streams stand for all. A fused chunk
-// interleaves a forward and a backward layer by layer as the profiled program does: attention forward, MLP backward,
-// MLP weight, MLP forward, attention backward, attention weight on the compute stream; the gradient's dispatch, the
-// forward dispatch, the gradient's combine, the forward combine on the other. Units without a partner run one by one.
+// Every rank of a stage does the same at the same time, so one rank's two streams stand for all (schedule/overlap.h).
 class ChunkModel {
  public:
   ChunkModel(const cost::CostModel& cost, const workload::LayerSetting& setting, int communication_sms,
@@ -55,16 +41,17 @@ class ChunkModel {
 
  private:
   enum class Setting { kSolo, kBesideCommunication };
-  [[nodiscard]] const UnitTimes& times(UnitKind kind, Setting setting) const;
-  [[nodiscard]] UnitTimes layer_times(const workload::LayerWork& work, Setting setting) const;
-  [[nodiscard]] UnitTimes end_times(UnitKind kind, Setting setting) const;
+  [[nodiscard]] schedule::Units units(const StageUnits& kinds) const;
+  [[nodiscard]] const schedule::UnitTimes& times(UnitKind kind, Setting setting) const;
+  [[nodiscard]] schedule::UnitTimes layer_times(const workload::LayerWork& work, Setting setting) const;
+  [[nodiscard]] schedule::UnitTimes end_times(UnitKind kind, Setting setting) const;
   [[nodiscard]] double sms(Setting setting) const;
 
   const cost::CostModel& cost_;
   workload::LayerSetting setting_;
   int communication_sms_;
   std::vector<StageUnits> stages_;
-  std::array<std::array<UnitTimes, kNumUnitKinds>, 2> times_;
+  std::array<std::array<schedule::UnitTimes, kNumUnitKinds>, 2> times_;
 };
 
 }  // namespace lastbit::sim::train

@@ -41,8 +41,8 @@ TEST(Build, RefusesParametersWithTheRuleTheyBreak) {
   expect_refused("1f1b", {.ranks = 0, .micro_batches = 8}, "pipeline ranks: found 0");
   expect_refused("1f1b", {.ranks = 1, .micro_batches = 0}, "micro-batches: found 0");
   expect_refused("1f1b", {.ranks = 100000, .micro_batches = 100000}, "3e+10 verbs");
+  expect_refused("zb-v", {.ranks = 4, .micro_batches = 8, .activation_limit = 1}, "limit of 2 or more");
   expect_refused("dualpip", {.ranks = 4, .micro_batches = 8}, "did you mean 'dualpipe'?");
-  expect_refused("zb-v", {.ranks = 4, .micro_batches = 8}, "not available", core::ErrorKind::kUnsupported);
 }
 
 // The executed bubbles of every rank less the closed form, for a few sizes.
@@ -70,6 +70,24 @@ TEST(Build, ExecutedBubblesMeetTheClosedForms) {
   }
 }
 
+TEST(Build, NamesMayBeWrittenAsOthersDo) {
+  for (const auto& [written, name] :
+       std::vector<std::pair<std::string, std::string>>{{"zb_h1", "zb-h1"},
+                                                        {"zbh2", "zb-h2"},
+                                                        {"zb1p", "zb-h1"},
+                                                        {"interleaved_1f1b", "interleaved"},
+                                                        {"zbv", "zb-v"}})
+    EXPECT_EQ(find_kind(written).name, name);
+}
+
+TEST(Build, ZeroBubbleKindsNeedADurationForEachStage) {
+  BuildParams params{.ranks = 4, .micro_batches = 8};
+  params.stages.assign(4, {{1}, {2}, {1}});
+  EXPECT_THROW(static_cast<void>(build("zb-v", params)), core::Error);
+  params.stages.pop_back();
+  EXPECT_THROW(static_cast<void>(build("zb-h1", params)), core::Error);
+}
+
 // DualPipe's formula is exact when F, W and the input gradient are equal and F&B is their sum, a bound otherwise.
 TEST(Build, TheDualPipeBubbleIsNeverLongerThanTheFormula) {
   for (const char* kind : {"dualpipe", "dualpipev"}) {
@@ -93,7 +111,7 @@ struct Drawn {
 Drawn draw() {
   Drawn drawn;
   drawn.kind = *rc::gen::elementOf(
-      std::vector<std::string>{"gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", "dualpipe", "dualpipev"});
+      std::vector<std::string>{"gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", "zb-v", "dualpipe", "dualpipev"});
   drawn.params.ranks = *rc::gen::inRange(1, 9);
   drawn.params.micro_batches = *rc::gen::inRange(1, 20);
   if (drawn.kind == "dualpipe") drawn.params.ranks += drawn.params.ranks % 2;
@@ -104,6 +122,7 @@ Drawn draw() {
     drawn.params.micro_batches = drawn.params.ranks * *rc::gen::inRange(1, 4);
   }
   if (drawn.kind.starts_with("zb")) drawn.params.activation_limit = *rc::gen::inRange(0, 12);
+  if (drawn.kind == "zb-v" && drawn.params.activation_limit == 1) drawn.params.activation_limit = 2;
   const double weight = *rc::gen::inRange(0, 300) / 100.0;
   drawn.times = {{*rc::gen::inRange(1, 400) / 100.0}, {weight + *rc::gen::inRange(1, 400) / 100.0}, {weight}};
   drawn.fused = {drawn.times.forward.s + drawn.times.backward.s * 0.75};

@@ -72,6 +72,34 @@ TEST(Execute, UnequalStagesAndHopsComeOutByHand) {
   EXPECT_EQ(execution.peak_in_flight, (std::vector<int>{2, 1}));
 }
 
+// Two outputs that are ready together share the link: the second leaves when the first is through.
+TEST(Execute, TransfersOverOneLinkFollowOneAnother) {
+  const Schedule schedule = build("gpipe", {.ranks = 2, .micro_batches = 2});
+  const Execution execution = execute(schedule, uniform_costs(kUnit, {3}, {0.5}, {4}));
+  // Rank 0: F0 0-1, F1 1-2; the link is busy 1-5 and 5-9, so rank 1 has F0 5.5-6.5, F1 9.5-10.5, B0 10.5-12.5,
+  // B1 12.5-14.5; back over the other link 12.5-16.5, 16.5-20.5: B0 17-19, B1 21-23.
+  EXPECT_EQ(execution.total, SimTime{23});
+  ASSERT_EQ(execution.links.size(), 2u);
+  EXPECT_EQ(execution.links[0].from, 0);
+  EXPECT_EQ(execution.links[0].to, 1);
+  EXPECT_EQ(execution.links[0].transfers, 2);
+  EXPECT_EQ(execution.links[1].busy, SimTime{8});
+  EXPECT_TRUE(execute(schedule, uniform_costs(kUnit, {3})).links.empty());
+}
+
+TEST(Execute, ALinkThatIsNeverBusyIsALatency) {
+  for (const char* kind : {"gpipe", "1f1b", "interleaved"}) {
+    const BuildParams params{.ranks = 4, .micro_batches = 8, .chunks = kind == std::string("interleaved") ? 2 : 1};
+    const Schedule schedule = build(kind, params);
+    const SimTime with_transfer = execute(schedule, uniform_costs(kUnit, {3}, {0.25}, {0.5})).total;
+    EXPECT_EQ(with_transfer, execute(schedule, uniform_costs(kUnit, {3}, {0.75})).total) << kind;
+  }
+  // A fused verb's two outputs leave for the same neighbour at once.
+  const Schedule schedule = build("dualpipe", {.ranks = 4, .micro_batches = 8});
+  EXPECT_GT(execute(schedule, uniform_costs(kUnit, {3}, {0.25}, {0.5})).total,
+            execute(schedule, uniform_costs(kUnit, {3}, {0.75})).total);
+}
+
 TEST(Execute, TheFusedVerbOfAPairOfStagesIsAskedForByItsStages) {
   const Schedule schedule = build("dualpipe", {.ranks = 4, .micro_batches = 8});
   std::vector<std::pair<int, int>> pairs;

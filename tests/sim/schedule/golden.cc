@@ -20,7 +20,8 @@ Golden read(const nlohmann::json& file) {
   const nlohmann::json& durations = file.at("durations");
   golden.times = {{durations.at("F")}, {durations.at("B_full")}, {durations.at("W")}};
   golden.fused = {durations.value("FB_overlapped", golden.times.forward.s + golden.times.backward.s)};
-  golden.params.stages.assign(static_cast<std::size_t>(golden.params.ranks), golden.times);
+  golden.params.stages.assign(static_cast<std::size_t>(stage_count(find_kind(golden.kind), golden.params)),
+                              golden.times);
   const nlohmann::json& result = file.at("result");
   golden.total = result.at("total");
   golden.formula_bubble = result.at("formula_bubble");

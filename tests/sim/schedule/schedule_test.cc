@@ -18,6 +18,20 @@ TEST(Label, IsWrittenAsTheReferencesDo) {
   EXPECT_EQ(label({Verb::kForward, {2, 1}, {}}, LabelStyle::kChunk), "F2.1");
 }
 
+TEST(Label, IsReadAsItIsWritten) {
+  for (const LabelStyle style : {LabelStyle::kChunk, LabelStyle::kDirection}) {
+    for (const Verb verb : {Verb::kForward, Verb::kBackward, Verb::kBackwardInput, Verb::kWeight, Verb::kFused}) {
+      const Op op{verb, {37, 2}, verb == Verb::kFused ? Chunk{12, 1} : Chunk{}};
+      EXPECT_EQ(parse_label(label(op, style), style), op) << label(op, style);
+    }
+  }
+  EXPECT_EQ(parse_label("F3", LabelStyle::kChunk), (Op{Verb::kForward, {3, 0}, {}}));
+  EXPECT_EQ(parse_label("Bi3.1", LabelStyle::kChunk), (Op{Verb::kBackwardInput, {3, 1}, {}}));
+  EXPECT_EQ(parse_label("BW0.3", LabelStyle::kDirection), (Op{Verb::kBackward, {3, 0}, {}}));
+  for (const char* bad : {"", "F", "F-1", "F1.", "F1.x", "f1", "F1.40000", "F0&", "F0&F1", "B0&BW1", "F1 ", "F 1", "W"})
+    EXPECT_FALSE(parse_label(bad, LabelStyle::kChunk).has_value()) << bad;
+}
+
 TEST(HasFused, IsTrueOfTheSchedulesThatOverlap) {
   EXPECT_TRUE(has_fused(build("dualpipe", {.ranks = 4, .micro_batches = 8})));
   EXPECT_FALSE(has_fused(build("1f1b", {.ranks = 4, .micro_batches = 8})));
