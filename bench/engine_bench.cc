@@ -1,7 +1,9 @@
-// Tasks a second of the simulator's engine, and the time to execute a schedule of the size of V3's.
+// Tasks a second of the simulator's engine, and the time to build and execute schedules of the size of V3's and beyond.
+// An event is the end of a task: items a second are events a second.
 #include <benchmark/benchmark.h>
 
 #include "sim/engine/engine.h"
+#include "sim/engine/timeline.h"
 #include "sim/schedule/build.h"
 #include "sim/schedule/execute.h"
 
@@ -33,6 +35,18 @@ void engine_run(benchmark::State& state) {
 }
 BENCHMARK(engine_run)->Arg(16)->Arg(256)->Arg(2048)->Unit(benchmark::kMillisecond);
 
+void engine_run_folded(benchmark::State& state) {
+  const std::int64_t streams = state.range(0);
+  const std::int64_t tasks = 1 << 20;
+  const engine::TaskGraph graph = grid(streams, tasks / streams);
+  for (auto _ : state) {
+    engine::FoldedTimeline folded(graph);
+    benchmark::DoNotOptimize(engine::run(graph, folded));
+  }
+  state.SetItemsProcessed(state.iterations() * tasks);
+}
+BENCHMARK(engine_run_folded)->Arg(256)->Unit(benchmark::kMillisecond);
+
 void engine_build_and_run(benchmark::State& state) {
   const std::int64_t streams = state.range(0);
   const std::int64_t tasks = 1 << 20;
@@ -43,18 +57,50 @@ BENCHMARK(engine_build_and_run)->Arg(256)->Unit(benchmark::kMillisecond);
 
 constexpr schedule::StageTimes kV3Like{{49.1}, {107.4}, {32}};
 
+std::int64_t verbs_of(const schedule::Schedule& schedule) {
+  std::int64_t verbs = 0;
+  for (const std::vector<schedule::Op>& list : schedule.order) verbs += static_cast<std::int64_t>(list.size());
+  return verbs;
+}
+
 void execute_dualpipe_pp16_m120(benchmark::State& state) {
   const schedule::Schedule built = schedule::build("dualpipe", {.ranks = 16, .micro_batches = 120});
   const schedule::Costs costs = schedule::uniform_costs(kV3Like, {143.8});
   for (auto _ : state) benchmark::DoNotOptimize(schedule::execute(built, costs).total);
+  state.SetItemsProcessed(state.iterations() * verbs_of(built));
 }
 BENCHMARK(execute_dualpipe_pp16_m120)->Unit(benchmark::kMicrosecond);
+
+// Lists and execution together, with transfers over links, against the number of micro-batches on 16 ranks.
+void build_and_execute(benchmark::State& state, const char* kind) {
+  const schedule::BuildParams params{.ranks = 16, .micro_batches = static_cast<int>(state.range(0))};
+  const schedule::Costs costs = schedule::uniform_costs(kV3Like, {143.8}, {0.01}, {1});
+  std::int64_t verbs = 0;
+  for (auto _ : state) {
+    const schedule::Schedule built = schedule::build_uniform(kind, params, kV3Like);
+    benchmark::DoNotOptimize(schedule::execute(built, costs).total);
+    verbs += verbs_of(built);
+  }
+  state.SetItemsProcessed(verbs);
+  state.SetComplexityN(state.range(0));
+}
+void micro_batches(benchmark::internal::Benchmark* bench) {
+  bench->Arg(120)->Arg(480)->Arg(1920)->Arg(7680)->Unit(benchmark::kMillisecond)->Complexity(benchmark::oN);
+}
+BENCHMARK_CAPTURE(build_and_execute, 1f1b, "1f1b")->Apply(micro_batches);
+BENCHMARK_CAPTURE(build_and_execute, dualpipe, "dualpipe")->Apply(micro_batches);
 
 void build_zb_h1_pp16_m120(benchmark::State& state) {
   for (auto _ : state)
     benchmark::DoNotOptimize(schedule::build_uniform("zb-h1", {.ranks = 16, .micro_batches = 120}, kV3Like));
 }
 BENCHMARK(build_zb_h1_pp16_m120)->Unit(benchmark::kMillisecond);
+
+void build_zb_v_pp16_m120(benchmark::State& state) {
+  for (auto _ : state)
+    benchmark::DoNotOptimize(schedule::build_uniform("zb-v", {.ranks = 16, .micro_batches = 120}, kV3Like));
+}
+BENCHMARK(build_zb_v_pp16_m120)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace lastbit::sim

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "sim/engine/event_queue.h"
@@ -11,15 +11,15 @@
 namespace lastbit::sim::engine {
 namespace {
 
-constexpr double kNotYet = std::numeric_limits<double>::quiet_NaN();  // the start of a task that has not started
-
 // One run: what each task still waits for, and the queue of what happens next.
 class Run {
  public:
-  Run(const TaskGraph& graph, Server* server) : graph_(graph), server_(server) {
+  // observer: null to record.
+  Run(const TaskGraph& graph, Observer* observer, Server* server)
+      : graph_(graph), observer_(observer), server_(server) {
     const std::size_t tasks = graph.tasks().size();
-    timeline_.start.assign(tasks, {kNotYet});
-    timeline_.end.assign(tasks, {});
+    timeline_.start.assign(tasks, {});
+    if (observer == nullptr) timeline_.end.assign(tasks, {});
     waits_.assign(tasks, 0);
     index_dependencies();
   }
@@ -67,15 +67,19 @@ class Run {
     }
   }
 
-  // Until a task starts, its `end` holds the earliest time at which it may.
+  // Until a task starts, its `start` holds the earliest time at which it may.
   void release(std::uint32_t task, double ready_s) {
-    double& earliest_s = timeline_.end[task].s;
+    double& earliest_s = timeline_.start[task].s;
     earliest_s = std::max(earliest_s, ready_s);
     if (--waits_[task] == 0) start(task, earliest_s);
   }
 
   void end(std::uint32_t task, double now_s) {
-    timeline_.end[task].s = now_s;
+    if (observer_ == nullptr) {
+      timeline_.end[task].s = now_s;
+    } else {
+      observer_->ended({task}, timeline_.start[task], {now_s});
+    }
     timeline_.total.s = std::max(timeline_.total.s, now_s);
     ++finished_;
     for (std::uint32_t i = first_[task]; i < first_[task + 1]; ++i)
@@ -129,8 +133,9 @@ class Run {
   static constexpr std::size_t kTasksNamed = 8;
 
   const TaskGraph& graph_;
+  Observer* observer_;
   Server* server_;
-  Timeline timeline_;
+  Timeline timeline_;  // without ends when there is an observer
   EventQueue queue_;
   std::vector<std::uint32_t> waits_;  // per task: dependencies that have not ended, and its predecessor on the stream
   std::vector<std::uint32_t> first_;  // [tasks + 1] into successors_
@@ -141,6 +146,10 @@ class Run {
 
 }  // namespace
 
-Timeline run(const TaskGraph& graph, Server* server) { return Run(graph, server).finish(); }
+SimTime run(const TaskGraph& graph, Observer& observer, Server* server) {
+  return Run(graph, &observer, server).finish().total;
+}
+
+Timeline run(const TaskGraph& graph, Server* server) { return Run(graph, nullptr, server).finish(); }
 
 }  // namespace lastbit::sim::engine

@@ -53,6 +53,7 @@ class TaskGraph {
   [[nodiscard]] const std::vector<Task>& tasks() const { return tasks_; }
   [[nodiscard]] const std::vector<Dependency>& dependencies() const { return dependencies_; }
   [[nodiscard]] std::size_t num_streams() const { return streams_.size(); }
+  [[nodiscard]] std::size_t num_labels() const { return labels_.size(); }
   [[nodiscard]] const std::string& stream_name(StreamId stream) const { return streams_[stream.index].name; }
   [[nodiscard]] const std::string& label(TaskId task) const { return labels_[tasks_[task.index].label]; }
   // "rank 3: B7.0", for messages.
@@ -84,6 +85,13 @@ class Server {
   virtual void complete(SimTime now, std::vector<TaskId>& done) = 0;
 };
 
+// Follows a run: each task once, when it ends, in order of simulated time, ties by task number.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void ended(TaskId task, SimTime start, SimTime end) = 0;
+};
+
 // Start and end of every task, by task index.
 struct Timeline {
   std::vector<SimTime> start;
@@ -91,8 +99,11 @@ struct Timeline {
   SimTime total;  // the last end
 };
 
-// Runs the graph from time 0. Deterministic: events at one time are taken in order of task number. Throws
-// Error(kInput) naming the tasks when some wait for each other. Served tasks need `server`.
+// Runs the graph from time 0 and records everything; see timeline.h for less. Deterministic: events at one time are
+// taken in order of task number. Throws Error(kInput) naming the tasks when some wait for each other. Served tasks need
+// `server`. Nothing outlives the call, so runs may go on in parallel.
 [[nodiscard]] Timeline run(const TaskGraph& graph, Server* server = nullptr);
+// The same, telling `observer` instead; returns the last end.
+SimTime run(const TaskGraph& graph, Observer& observer, Server* server = nullptr);
 
 }  // namespace lastbit::sim::engine
