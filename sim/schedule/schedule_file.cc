@@ -99,7 +99,8 @@ Schedule read_schedule(const nlohmann::json& document, const std::string& file) 
   const io::ConfigReader reader(document, file);
   Schedule schedule;
   schedule.kind = reader.get_or<std::string>("name", "own");
-  const bool printable = std::all_of(schedule.kind.begin(), schedule.kind.end(), [](char c) { return c >= ' '; });
+  const bool printable =
+      std::all_of(schedule.kind.begin(), schedule.kind.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
   if (schedule.kind.empty() || schedule.kind.size() > kLongestName || !printable)
     reader.fail("name", fmt::format("up to {} printable characters", kLongestName));
   schedule.micro_batches = static_cast<int>(reader.require_in("micro_batches", 1, std::int64_t{INT32_MAX}));
