@@ -80,8 +80,8 @@ void print_text(const workload::LoadFile& file, const workload::EplbParams& para
                            layers.size(), layers.size() == 1 ? "" : "s", experts, params.replicas, params.gpus,
                            params.nodes, policy);
   const bool comparable = experts % static_cast<std::size_t>(params.gpus) == 0;
-  std::cout << fmt::format("{:>5}  {:>16}  {:>16}  {:>13}  {}\n", "layer", "busiest GPU", "over the mean",
-                           "most replicas", comparable ? "over the mean, experts in order" : "");
+  std::cout << fmt::format("{:>5}  {:>16}  {:>16}  {:>13}{}\n", "layer", "busiest GPU", "over the mean",
+                           "most replicas", comparable ? "  over the mean, experts in order" : "");
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const PlacedLayer& layer = layers[l];
     std::size_t most = 0;
@@ -89,9 +89,9 @@ void print_text(const workload::LoadFile& file, const workload::EplbParams& para
     std::string before;
     if (comparable) {
       const auto plain = workload::contiguous_placement(static_cast<int>(experts), params.gpus, 1);
-      before = fmt::format("{:.4f}", workload::load_factor(workload::gpu_loads(plain, file.loads[l])));
+      before = fmt::format("  {:.4f}", workload::load_factor(workload::gpu_loads(plain, file.loads[l])));
     }
-    std::cout << fmt::format("{:>5}  {:>16.8g}  {:>16.4f}  {:>13}  {}\n", l,
+    std::cout << fmt::format("{:>5}  {:>16.8g}  {:>16.4f}  {:>13}{}\n", l,
                              *std::max_element(layer.gpu_loads.begin(), layer.gpu_loads.end()),
                              workload::load_factor(layer.gpu_loads), most, before);
   }

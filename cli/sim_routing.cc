@@ -84,6 +84,7 @@ RoutedModel routed_model(const RoutingOptions& options) {
 struct LoadSource {
   std::vector<double> loads;                     // [experts], sum 1
   std::optional<workload::RoutedTokens> tokens;  // recorded ones
+  std::string what;                              // for people
 };
 
 std::size_t layer_place(const std::optional<std::int64_t>& layer, const std::vector<std::int64_t>& layers,
@@ -99,12 +100,21 @@ std::size_t layer_place(const std::optional<std::int64_t>& layer, const std::vec
 LoadSource from_trace(const RoutingOptions& options, const RoutedModel& model) {
   const io::RoutingTrace trace = io::load_routing_trace(options.load);
   const std::size_t layer = layer_place(options.layer, trace.layers, options.load);
+  const int groups = static_cast<int>(trace.groups);
   LoadSource source;
-  source.loads = workload::resample_loads(workload::trace_loads(trace, options.load)[layer], model.experts);
-  if (trace.choices.empty() || options.tokens) return source;
+  source.loads = workload::resample_loads(workload::trace_loads(trace, options.load)[layer], model.experts, groups);
+  const bool same = trace.experts == model.experts && trace.top_k == model.rule.top_k;
+  const std::string recorded =
+      fmt::format("{}, layer {}{}", options.load, trace.layers[layer],
+                  same ? "" : fmt::format(", recorded with {} experts, top {}", trace.experts, trace.top_k));
+  if (trace.choices.empty() || options.tokens) {
+    source.what = "drawn by the loads of " + recorded;
+    return source;
+  }
+  source.what = "replayed from " + recorded;
   source.tokens = workload::trace_tokens(trace, layer);
-  if (trace.experts != model.experts || trace.top_k != model.rule.top_k)
-    source.tokens = workload::segment_experts(*source.tokens, model.experts, model.rule.top_k, options.seed);
+  if (!same)
+    source.tokens = workload::segment_experts(*source.tokens, groups, model.experts, model.rule.top_k, options.seed);
   return source;
 }
 
@@ -116,19 +126,20 @@ LoadSource from_file(const RoutingOptions& options, const RoutedModel& model) {
   const std::vector<double>& loads = file.loads[layer];
   if (loads.size() != static_cast<std::size_t>(model.experts))
     core::fail_input("{}: loads of {} experts, expected {}", options.load, loads.size(), model.experts);
-  return {workload::normalized_loads(loads, options.load), {}};
+  return {workload::normalized_loads(loads, options.load), {}, "drawn by the loads of " + options.load};
 }
 
 LoadSource load_source(const RoutingOptions& options, const RoutedModel& model) {
   if (options.load.ends_with(".h5") || options.load.ends_with(".hdf5")) return from_trace(options, model);
   if (options.load.ends_with(".json")) return from_file(options, model);
   if (options.layer) core::fail_input("--layer chooses among a file's layers, but --load is '{}'", options.load);
-  if (options.load == "uniform") return {workload::uniform_loads(model.experts), {}};
+  if (options.load == "uniform") return {workload::uniform_loads(model.experts), {}, "drawn, uniform"};
   if (options.load.starts_with("zipf:")) {
     double exponent = 0;
     const char* end = options.load.data() + options.load.size();
     const auto [stop, error] = std::from_chars(options.load.data() + 5, end, exponent);
-    if (error == std::errc() && stop == end) return {workload::zipf_loads(model.experts, exponent, options.seed), {}};
+    if (error == std::errc() && stop == end)
+      return {workload::zipf_loads(model.experts, exponent, options.seed), {}, "drawn, " + options.load};
   }
   core::fail_input("--load: found '{}', expected uniform, zipf:EXPONENT, a .json file of loads or a .h5 routing trace",
                    options.load);
@@ -148,11 +159,12 @@ workload::Placement place(const RoutingOptions& options, const RoutedModel& mode
   return placement;
 }
 
-std::string header(const RoutingOptions& options, const RoutedModel& model, std::int64_t tokens) {
+std::string header(const RoutingOptions& options, const RoutedModel& model, std::int64_t tokens,
+                   const std::string& what) {
   return fmt::format(
-      "{} experts, top {}, {} of {} groups a token; {} GPUs on {} nodes, {} placement{}\n{} tokens, loads: {}\n\n",
+      "{} experts, top {}, {} of {} groups a token; {} GPUs on {} nodes, {} placement{}\n{} tokens {}\n\n",
       model.experts, model.rule.top_k, model.rule.kept_groups, model.rule.groups, options.gpus, options.nodes,
-      options.placement, options.replicas ? fmt::format(", {} replicas", *options.replicas) : "", tokens, options.load);
+      options.placement, options.replicas ? fmt::format(", {} replicas", *options.replicas) : "", tokens, what);
 }
 
 int run_sim_routing(const RoutingOptions& options) {
@@ -190,7 +202,7 @@ int run_sim_routing(const RoutingOptions& options) {
   if (options.json) {
     std::cout << report.dump() << '\n';
   } else {
-    std::cout << header(options, model, summary.tokens) << sim::report::routing_text(summary);
+    std::cout << header(options, model, summary.tokens, source.what) << sim::report::routing_text(summary);
   }
   return core::kExitOk;
 }

@@ -38,8 +38,24 @@ LayerLoads trace_loads(const io::RoutingTrace& trace, const std::string& name) {
   return loads;
 }
 
-std::vector<double> resample_loads(const std::vector<double>& loads, int experts) {
+std::int64_t finer_expert(std::int64_t expert, std::int64_t part, std::int64_t parts, std::int64_t experts,
+                          std::int64_t groups) {
+  const std::int64_t members = experts / groups;
+  return expert / members * members * parts + part * members + expert % members;
+}
+
+std::vector<double> resample_loads(const std::vector<double>& loads, int experts, int groups) {
   std::vector<double> resampled = uniform_loads(experts);
+  const std::size_t parts = resampled.size() / loads.size();
+  if (parts * loads.size() == resampled.size()) {
+    for (std::size_t i = 0; i < resampled.size(); ++i) {
+      const std::int64_t finer =
+          finer_expert(static_cast<std::int64_t>(i / parts), static_cast<std::int64_t>(i % parts),
+                       static_cast<std::int64_t>(parts), static_cast<std::int64_t>(loads.size()), groups);
+      resampled[static_cast<std::size_t>(finer)] = loads[i / parts] / static_cast<double>(parts);
+    }
+    return resampled;
+  }
   std::fill(resampled.begin(), resampled.end(), 0);
   // In units of 1 / (old * new) every cut is a whole number.
   const std::size_t old_width = resampled.size();

@@ -23,10 +23,16 @@ using LayerLoads = std::vector<std::vector<double>>;
 // which nothing was chosen.
 [[nodiscard]] LayerLoads trace_loads(const io::RoutingTrace& trace, const std::string& name);
 
-// Loads for another number of experts: the old ones laid end to end over [0, 1), each 1/E wide, and cut anew into
-// `experts` equal pieces. The sum stays, neighbours stay neighbours (so groups stay groups), and when the new number is
-// a multiple of the old the imbalance stays too; a smaller number averages.
-[[nodiscard]] std::vector<double> resample_loads(const std::vector<double>& loads, int experts);
+// Where the finer experts lie when each of `experts` is cut into `parts`: part `part` of `expert` stays in its group
+// (of `groups` equal ones, in order) and lies as far from its siblings as the group allows, so that they are as likely
+// to share a GPU as any others.
+[[nodiscard]] std::int64_t finer_expert(std::int64_t expert, std::int64_t part, std::int64_t parts,
+                                        std::int64_t experts, std::int64_t groups);
+
+// Loads for another number of experts. A multiple: each load is cut into equal parts, laid out as by finer_expert(),
+// and the imbalance stays. Any other: the old loads laid end to end over [0, 1), each 1/E wide, and cut anew into
+// `experts` equal pieces; the sum stays, but a piece averages what it covers. groups: of the old experts.
+[[nodiscard]] std::vector<double> resample_loads(const std::vector<double>& loads, int experts, int groups = 1);
 
 // Scales to a sum of 1. Errors (bad input, `name` in front): an empty list, a load that is negative or not finite, no
 // load at all.

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/philox.h"
+#include "sim/workload/expert_load.h"
 
 namespace lastbit::sim::workload {
 namespace {
@@ -174,7 +175,7 @@ RoutedTokens trace_tokens(const io::RoutingTrace& trace, std::size_t layer, std:
   return routed;
 }
 
-RoutedTokens segment_experts(const RoutedTokens& tokens, int experts, int top_k, std::uint64_t seed) {
+RoutedTokens segment_experts(const RoutedTokens& tokens, int groups, int experts, int top_k, std::uint64_t seed) {
   const bool whole =
       experts >= tokens.experts && experts % tokens.experts == 0 && top_k >= tokens.top_k && top_k % tokens.top_k == 0;
   const int parts = whole ? experts / tokens.experts : 1;
@@ -188,12 +189,20 @@ RoutedTokens segment_experts(const RoutedTokens& tokens, int experts, int top_k,
   const core::RandomStream stream(seed, "expert segments");
   RoutedTokens routed{experts, top_k, {}};
   routed.choices.reserve(tokens.choices.size() * static_cast<std::size_t>(taken));
-  for (std::size_t i = 0; i < tokens.choices.size(); ++i) {
-    // q segments that follow one another from a drawn one, round the end.
-    const auto first =
-        static_cast<std::int32_t>(std::uint64_t{stream.word(i)} * static_cast<std::uint64_t>(parts) >> 32);
-    for (std::int32_t q = 0; q < taken; ++q)
-      routed.choices.push_back(tokens.choices[i] < 0 ? -1 : tokens.choices[i] * parts + (first + q) % parts);
+  std::vector<std::int64_t> chosen;
+  std::uint64_t word = 0;
+  for (const std::int32_t expert : tokens.choices) {
+    chosen.clear();
+    // Floyd's draw of q of m: each new number, or the largest allowed so far when it is there already.
+    for (std::int64_t most = parts - taken; most < parts; ++most) {
+      const auto drawn =
+          static_cast<std::int64_t>(std::uint64_t{stream.word(word++)} * static_cast<std::uint64_t>(most + 1) >> 32);
+      chosen.push_back(std::find(chosen.begin(), chosen.end(), drawn) == chosen.end() ? drawn : most);
+    }
+    for (const std::int64_t part : chosen) {
+      routed.choices.push_back(
+          expert < 0 ? -1 : static_cast<std::int32_t>(finer_expert(expert, part, parts, tokens.experts, groups)));
+    }
   }
   return routed;
 }

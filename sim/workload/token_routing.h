@@ -36,8 +36,10 @@ struct ChoiceRule {
 [[nodiscard]] RoutedTokens trace_tokens(const io::RoutingTrace& trace, std::size_t layer, std::int64_t step = -1);
 
 // The choices of a model with m times the experts, of which a token chooses q <= m times as many: each expert is cut
-// into m finer ones (fine-grained segmentation, DeepSeekMoE, Dai et al. 2024, section 3.1), and a token that chose it
-// takes q of them, which ones being drawn by token. Errors (bad input): numbers that are not such multiples.
-[[nodiscard]] RoutedTokens segment_experts(const RoutedTokens& tokens, int experts, int top_k, std::uint64_t seed);
+// into m finer ones (fine-grained segmentation, DeepSeekMoE, Dai et al. 2024, section 3.1), laid out as by
+// finer_expert() in `groups` of the old experts, and a token that chose it takes q of them, drawn for each choice.
+// Errors (bad input): numbers that are not such multiples.
+[[nodiscard]] RoutedTokens segment_experts(const RoutedTokens& tokens, int groups, int experts, int top_k,
+                                           std::uint64_t seed);
 
 }  // namespace lastbit::sim::workload

@@ -94,29 +94,33 @@ TEST(TraceTokens, AreThoseOfTheLayer) {
   EXPECT_EQ(trace_loads(trace, "t")[0], (std::vector<double>{1 / 6.0, 2 / 6.0, 2 / 6.0, 1 / 6.0}));
 }
 
-TEST(SegmentExperts, CutsEachExpertIntoFinerOnes) {
+TEST(SegmentExperts, CutsEachExpertIntoFinerOnesOfItsGroup) {
   const RoutedTokens coarse = trace_tokens(small_trace(), 1);
-  const RoutedTokens fine = segment_experts(coarse, 16, 4, 1);
-  EXPECT_EQ(fine.tokens(), coarse.tokens());
-  for (std::size_t i = 0; i < fine.choices.size(); ++i) {
-    const std::int32_t from = coarse.choices[i / 2];
-    if (from < 0) {
-      EXPECT_EQ(fine.choices[i], -1);
-    } else {
-      EXPECT_EQ(fine.choices[i] / 4, from);
+  for (const int groups : {1, 2}) {
+    const RoutedTokens fine = segment_experts(coarse, groups, 16, 4, 1);
+    EXPECT_EQ(fine.tokens(), coarse.tokens());
+    const int members = 4 / groups;
+    for (std::size_t i = 0; i < fine.choices.size(); ++i) {
+      const std::int32_t from = coarse.choices[i / 2];
+      const std::int32_t to = fine.choices[i];
+      EXPECT_EQ(to < 0, from < 0);
+      if (from < 0) continue;
+      EXPECT_EQ(to / (4 * members), from / members);
+      EXPECT_EQ(to % members, from % members);
     }
+    for (std::size_t i = 0; i + 1 < fine.choices.size(); i += 2)
+      EXPECT_TRUE(fine.choices[i] < 0 || fine.choices[i] != fine.choices[i + 1]);
   }
-  EXPECT_NE(fine.choices[0], fine.choices[1]);
-  EXPECT_EQ(segment_experts(coarse, 4, 2, 1).choices, coarse.choices);
-  EXPECT_THROW(static_cast<void>(segment_experts(coarse, 6, 2, 1)), core::Error);
-  EXPECT_THROW(static_cast<void>(segment_experts(coarse, 8, 6, 1)), core::Error);
+  EXPECT_EQ(segment_experts(coarse, 2, 4, 2, 1).choices, coarse.choices);
+  EXPECT_THROW(static_cast<void>(segment_experts(coarse, 1, 6, 2, 1)), core::Error);
+  EXPECT_THROW(static_cast<void>(segment_experts(coarse, 1, 8, 6, 1)), core::Error);
 }
 
 TEST(ExpertLoad, ResamplingKeepsTheSumAndTheImbalance) {
   const std::vector<double> loads{0.1, 0.2, 0.3, 0.4};
-  const std::vector<double> finer = resample_loads(loads, 12);
+  const std::vector<double> finer = resample_loads(loads, 8, 2);
+  EXPECT_EQ(finer, (std::vector<double>{0.05, 0.1, 0.05, 0.1, 0.15, 0.2, 0.15, 0.2}));
   EXPECT_NEAR(load_factor(finer), load_factor(loads), 1e-12);
-  EXPECT_NEAR(finer[0], 0.1 / 3, 1e-15);
   const std::vector<double> other = resample_loads(loads, 3);
   EXPECT_NEAR(other[0], 0.1 + 0.2 / 3, 1e-15);
   EXPECT_NEAR(std::accumulate(other.begin(), other.end(), 0.0), 1, 1e-15);
