@@ -43,6 +43,7 @@ struct RoutingOptions {
   double combine_bytes = 2;
   std::uint64_t seed = 1;
   std::string out;
+  std::string save_trace;
   bool json = false;
 };
 
@@ -167,6 +168,27 @@ std::string header(const RoutingOptions& options, const RoutedModel& model, std:
       options.placement, options.replicas ? fmt::format(", {} replicas", *options.replicas) : "", tokens, what);
 }
 
+// The tokens as a trace of one step of one layer.
+void save_trace(const RoutingOptions& options, const RoutedModel& model, const workload::RoutedTokens& tokens,
+                const std::string& what) {
+  constexpr int kMostExperts = io::kNoExpert - 1;
+  if (model.experts > kMostExperts)
+    core::fail_input("--save-trace: a trace has at most {} experts, found {}", kMostExperts, model.experts);
+  io::RoutingTrace trace;
+  trace.source = "lastbit sim routing: " + what;
+  trace.experts = model.experts;
+  trace.top_k = model.rule.top_k;
+  trace.groups = model.rule.groups;
+  trace.kept_groups = model.rule.kept_groups;
+  trace.layers = {options.layer.value_or(0)};
+  std::vector<std::uint16_t> choices;
+  choices.reserve(tokens.choices.size());
+  for (const std::int32_t expert : tokens.choices)
+    choices.push_back(expert < 0 ? io::kNoExpert : static_cast<std::uint16_t>(expert));
+  io::append_step(trace, 0, choices, true);
+  io::save_routing_trace(options.save_trace, trace);
+}
+
 int run_sim_routing(const RoutingOptions& options) {
   const RoutedModel model = routed_model(options);
   if (model.experts < 1) core::fail_input("--experts: found {}, expected at least 1", model.experts);
@@ -177,6 +199,7 @@ int run_sim_routing(const RoutingOptions& options) {
     if (each < 1 || each > INT32_MAX) core::fail_input("--tokens: found {}, expected 1 to {}", each, INT32_MAX);
     source.tokens = workload::draw_tokens(source.loads, model.rule, each * options.gpus, options.seed);
   }
+  if (!options.save_trace.empty()) save_trace(options, model, *source.tokens, source.what);
   sim::report::RoutingSummary summary;
   summary.tokens = source.tokens->tokens();
   summary.traffic = workload::token_traffic(*source.tokens, placement);
@@ -241,6 +264,7 @@ void add_sim_routing(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 64.0));
   command->add_option("--seed", options->seed, "Seed of all drawing (default: 1)");
   command->add_option("--out", options->out, "Write the answer with its matrices as JSON to this file");
+  command->add_option("--save-trace", options->save_trace, "Also write the tokens' choices as a routing trace (.h5)");
   command->add_flag("--json", options->json, "Print the answer with its matrices as JSON");
   command->callback([options, &action] { action = [options] { return run_sim_routing(*options); }; });
 }

@@ -124,6 +124,23 @@ TEST(SimRouting, ReplaysATraceAndRemapsItsExperts) {
                         2, {"no layer 2"});
 }
 
+TEST(SimRouting, SavesWhatItDrewAndReplaysIt) {
+  const TempDir dir;
+  const auto run = [&dir](const std::vector<std::string>& more) {
+    std::vector<std::string> all{"--experts",     "16", "--top-k",  "3", "--groups", "4",
+                                 "--kept-groups", "2",  "--hidden", "8"};
+    all.insert(all.end(), more.begin(), more.end());
+    all.push_back("--json");
+    const CliResult result = run_cli(routing(all));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(result.out);
+  };
+  const json drawn = run({"--load", "zipf:0.5", "--tokens", "100", "--save-trace", dir.file("t.h5")});
+  const json replayed = run({"--load", dir.file("t.h5")});
+  EXPECT_EQ(replayed.at("tokens_gpu_to_gpu"), drawn.at("tokens_gpu_to_gpu"));
+  EXPECT_EQ(replayed.at("rows_per_replica"), drawn.at("rows_per_replica"));
+}
+
 TEST(SimRouting, PlacesByEplbAndSaysWhatItChanges) {
   const std::vector<std::string> shape{"--experts", "16",     "--top-k", "2",        "--hidden",
                                        "64",        "--load", "zipf:1",  "--tokens", "200"};
