@@ -270,6 +270,9 @@ void check_options(const ScheduleOptions& options) {
   if (!options.kind.empty() && options.counts_given < 2) core::fail_input("--kind needs --pp and --micro-batches");
   if (!options.file.empty() && options.counts_given > 0)
     core::fail_input("--file holds the ranks and micro-batches: expected no --pp or --micro-batches beside it");
+  if (!options.file.empty() && options.build.chunks != 1)
+    core::fail_input("--file holds what each rank holds: expected no --chunks beside it");
+  if (options.lists && options.json) core::fail_input("--lists and --json are both there, expected one of them");
   const bool durations = !options.forward.empty() || !options.backward.empty() || !options.weight.empty();
   if (options.operators.empty() && (options.forward.empty() || options.backward.empty() || options.weight.empty()))
     core::fail_input("durations are missing: give --f, --b and --w, or --operators");

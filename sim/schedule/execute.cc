@@ -44,7 +44,9 @@ const Chunk& backward_chunk(const Op& op) { return op.verb == Verb::kFused ? op.
 // transfers.
 class Builder {
  public:
-  Builder(const Schedule& schedule, const Costs& costs) : schedule_(schedule), costs_(costs), producers_(schedule) {
+  // named: tasks are labelled as verbs, for messages.
+  Builder(const Schedule& schedule, const Costs& costs, bool named)
+      : schedule_(schedule), costs_(costs), named_(named), producers_(schedule) {
     std::size_t verbs = 0;
     for (const std::vector<Op>& list : schedule.order) verbs += list.size();
     graph_.reserve(verbs, 2 * verbs);
@@ -52,7 +54,8 @@ class Builder {
 
   // `links` gets what was sent.
   engine::TaskGraph build(std::vector<LinkUse>& links) && {
-    for (int rank = 0; rank < schedule_.ranks; ++rank) add_rank(rank);
+    const engine::LabelId unnamed = graph_.add_label("verb");
+    for (int rank = 0; rank < schedule_.ranks; ++rank) add_rank(rank, unnamed);
     std::uint32_t task = 0;
     for (int rank = 0; rank < schedule_.ranks; ++rank)
       for (const Op& op : list(rank)) send_outputs(rank, op, {task++});
@@ -68,10 +71,10 @@ class Builder {
 
   [[nodiscard]] const std::vector<Op>& list(int rank) const { return schedule_.order[static_cast<std::size_t>(rank)]; }
 
-  void add_rank(int rank) {
+  void add_rank(int rank, engine::LabelId unnamed) {
     const engine::StreamId stream = graph_.add_stream("rank " + std::to_string(rank));
     for (const Op& op : list(rank)) {
-      const engine::LabelId name = graph_.add_label(label(op, schedule_.labels));
+      const engine::LabelId name = named_ ? graph_.add_label(label(op, schedule_.labels)) : unnamed;
       const TaskId task = graph_.add_task(stream, costs_.duration(schedule_, rank, op), name);
       if (has_forward(op.verb)) take_forward(rank, op.chunk, task);
       if (has_backward(op.verb)) take_backward(rank, backward_chunk(op), task);
@@ -136,6 +139,7 @@ class Builder {
 
   const Schedule& schedule_;
   const Costs& costs_;
+  bool named_;
   Producers producers_;
   engine::TaskGraph graph_;
   std::map<std::pair<int, int>, Link> links_;
@@ -217,11 +221,25 @@ void validate(const StageTimes& times, SimTime fused, const std::string& where) 
   }
 }
 
+namespace {
+
+// Writing names takes longer than the run, and only lists that wait for each other show them: these run again.
+engine::Timeline run_or_name(const engine::TaskGraph& graph, const Schedule& schedule, const Costs& costs) {
+  try {
+    return engine::run(graph);
+  } catch (const core::Error&) {
+    std::vector<LinkUse> links;
+    return engine::run(Builder(schedule, costs, true).build(links));
+  }
+}
+
+}  // namespace
+
 Execution execute(const Schedule& schedule, const Costs& costs) {
   validate(schedule);
   Execution result;
-  const engine::TaskGraph graph = Builder(schedule, costs).build(result.links);
-  const engine::Timeline times = engine::run(graph);
+  const engine::TaskGraph graph = Builder(schedule, costs, false).build(result.links);
+  const engine::Timeline times = run_or_name(graph, schedule, costs);
   result.total = times.total;
   std::size_t task = 0;
   for (const std::vector<Op>& list : schedule.order) {

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::int16_t kDown = 0;  // the rank's stage of the first half
 constexpr std::int16_t kUp = 1;    // and of the second
-constexpr std::int64_t kVerbBudgetV = 6'000'000;
+// Plays stop after about so many steps, a look at one rank for each verb played: a second or less.
+constexpr double kStepBudget = 400e6;
 constexpr double kShorterV = 1e-12;
 
 // One rank's list as it grows; verbs of a slot take the micro-batches in order, weight parts leave first in first out.
@@ -249,13 +250,17 @@ class VSearch {
  private:
   bool attempt(const VRule& rule) {
     VPlay play(params_, rule, limit_);
-    verbs_ += 6 * std::int64_t{params_.ranks} * params_.micro_batches;
+    steps_ += steps_a_play();
     if (!play.run() || play.total_s() >= total_s_ * (1 - kShorterV)) return false;
     total_s_ = play.total_s();
     best_rule_ = rule;
     best_.order = std::move(play).take();
     return true;
   }
+
+  [[nodiscard]] double steps_a_play() const { return 6.0 * params_.micro_batches * params_.ranks * params_.ranks; }
+  // Something has been found, and no other play fits the budget.
+  [[nodiscard]] bool spent(double budget) const { return total_s_ < kNever.s && steps_ + steps_a_play() > budget; }
 
   void try_rules() {
     const Op fd{Verb::kForward, {0, kDown}, {}};
@@ -267,7 +272,7 @@ class VSearch {
     for (const std::array<Op, 4>& preference : preferences) {
       for (const int more : {0, -1, 1, 2, limit_}) {
         for (const double patience : {0.0, 0.5, 1.0}) {
-          if (verbs_ > kVerbBudgetV && total_s_ < kNever.s) return;
+          if (spent(kStepBudget)) return;
           VRule rule{preference, {}, patience};
           for (int rank = 0; rank < params_.ranks; ++rank)
             rule.ahead.push_back(std::max(1, 2 * (params_.ranks - rank) - 1 + more));
@@ -282,7 +287,7 @@ class VSearch {
     bool helped = false;
     for (std::size_t rank = 0; rank < best_rule_.ahead.size(); ++rank) {
       for (const int step : {-1, 1}) {
-        if (verbs_ > 2 * kVerbBudgetV) return false;
+        if (spent(2 * kStepBudget)) return false;
         VRule rule = best_rule_;
         rule.ahead[rank] = std::max(1, rule.ahead[rank] + step);
         helped = attempt(rule) || helped;
@@ -296,7 +301,7 @@ class VSearch {
   Schedule best_;
   double total_s_ = kNever.s;
   VRule best_rule_;
-  std::int64_t verbs_ = 0;
+  double steps_ = 0;
 };
 
 }  // namespace

@@ -232,6 +232,9 @@ TEST(SimSchedule, RefusesContradictingOptions) {
   refused({"--kind", "1f1b", "--file", dir.file("own.toml"), "--f", "1", "--b", "2", "--w", "1"}, "both there");
   refused({"--file", dir.file("own.toml"), "--pp", "1", "--f", "1", "--b", "2", "--w", "1"}, "--file holds the ranks");
   refused({"--file", dir.file("own.toml"), "--f", "1", "--b", "2"}, "durations are missing");
+  refused({"--file", dir.file("own.toml"), "--chunks", "2", "--f", "1", "--b", "2", "--w", "1"}, "no --chunks");
+  refused({"--file", dir.file("own.toml"), "--f", "1", "--b", "2", "--w", "1", "--lists", "--json"},
+          "--lists and --json");
   refused({"--file", dir.file("none.toml"), "--f", "1", "--b", "2", "--w", "1"}, "none.toml");
   refused({"--kind", "1f1b", "--pp", "2", "--micro-batches", "2", "--operators", dir.file("own.toml")},
           "no key 'compute'");
