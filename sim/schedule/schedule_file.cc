@@ -78,6 +78,27 @@ std::vector<Op> read_list(std::string_view text, const io::ConfigReader& reader,
   return list;
 }
 
+// Each rank's verbs in one string, whichever way they are written.
+std::vector<std::string> read_orders(const io::ConfigReader& reader) {
+  const std::string expected = fmt::format("the verbs of 1 to {} ranks, each a string or an array of them", kMostRanks);
+  const nlohmann::json& lists = reader.raw("order");
+  if (!lists.is_array() || lists.empty() || lists.size() > kMostRanks) reader.fail("order", expected);
+  std::vector<std::string> all;
+  for (const nlohmann::json& list : lists) {
+    if (list.is_string()) {
+      all.push_back(list.get<std::string>());
+      continue;
+    }
+    if (!list.is_array()) reader.fail("order", expected);
+    std::string& words = all.emplace_back();
+    for (const nlohmann::json& word : list) {
+      if (!word.is_string()) reader.fail("order", expected);
+      words += word.get<std::string>() + " ";
+    }
+  }
+  return all;
+}
+
 // Cheap refusals first, so that a few bytes cannot ask for a lot of memory.
 void check_sizes(const Schedule& schedule, const std::string& file) {
   if (schedule.micro_batches % schedule.paths != 0)
@@ -106,9 +127,7 @@ Schedule read_schedule(const nlohmann::json& document, const std::string& file) 
   schedule.micro_batches = static_cast<int>(reader.require_in("micro_batches", 1, std::int64_t{INT32_MAX}));
   if (reader.has("labels") && reader.require_one_of("labels", {"chunk", "direction"}) == "direction")
     schedule.labels = LabelStyle::kDirection;
-  const auto lists = reader.require<std::vector<std::string>>("order");
-  if (lists.empty() || lists.size() > kMostRanks)
-    reader.fail("order", fmt::format("the verbs of 1 to {} ranks", kMostRanks));
+  const std::vector<std::string> lists = read_orders(reader);
   schedule.ranks = static_cast<int>(lists.size());
   for (std::size_t rank = 0; rank < lists.size(); ++rank)
     schedule.order.push_back(read_list(lists[rank], reader, rank, schedule.labels));

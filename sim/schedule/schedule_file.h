@@ -14,7 +14,7 @@ namespace lastbit::sim::schedule {
 //   labels = "chunk"                # or "direction"; optional: "chunk". How verbs are written: see LabelStyle
 //   stages = [[0, 3], [1, 2]]       # optional: what each rank holds, slot by slot; else rank r holds stage r
 //   paths = [0, 1]                  # optional: the path of each slot, for micro-batches that enter at several ends
-//   order = ["F0 F1 BW0 BW1", ...]  # each rank's verbs, separated by spaces or new lines
+//   order = ["F0 F1 BW0 BW1", ...]  # each rank's verbs, separated by spaces or new lines; or [["F0", "F1", ...], ...]
 // Errors (bad input): unknown keys, words that are no verbs, and what validate() refuses, in one line each.
 [[nodiscard]] Schedule load_schedule(const std::string& path);
 // The same from text in memory; `toml` or JSON.

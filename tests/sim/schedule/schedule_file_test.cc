@@ -84,12 +84,7 @@ TEST(ScheduleFile, ExecutesThePublishedOrders) {
   for (const char* name : {"zbh1_pp4_m8", "zbh1_pp8_m24", "zbh2_pp4_m12", "1f1b_pp4_m8"}) {
     std::ifstream stream(testing::shared_path(std::string("groundtruth/pipeline/") + name + ".json"));
     const nlohmann::json golden = nlohmann::json::parse(stream);
-    nlohmann::json own{{"micro_batches", golden.at("micro_batches")}, {"order", nlohmann::json::array()}};
-    for (const nlohmann::json& list : golden.at("order_per_rank")) {
-      std::string words;
-      for (const nlohmann::json& word : list) words += word.get<std::string>() + " ";
-      own["order"].push_back(words);
-    }
+    const nlohmann::json own{{"micro_batches", golden.at("micro_batches")}, {"order", golden.at("order_per_rank")}};
     const Schedule schedule = parse_schedule(own.dump(), "own.json", false);
     const nlohmann::json& d = golden.at("durations");
     const Execution execution = execute(schedule, uniform_costs({{d.at("F")}, {d.at("B_full")}, {d.at("W")}}, {}));
@@ -109,6 +104,8 @@ TEST(ScheduleFile, RefusesWhatIsNoSchedule) {
            {"order = [\"F0 BW0\"]", "no key 'micro_batches'"},
            {good, "no key 'order'"},
            {good + "order = []", "the verbs of 1 to 65536 ranks"},
+           {good + "order = [3]", "the verbs of 1 to 65536 ranks"},
+           {good + "order = [[\"F0\", 1]]", "the verbs of 1 to 65536 ranks"},
            {good + "order = [\"F0 X0\"]", "rank 0: found string \"X0\", expected a verb such as F3.0"},
            {good + "order = [\"F0 B\"]", "found string \"B\""},
            {good + "order = [\"F0 BW0.0.0\"]", "found string"},
