@@ -34,8 +34,8 @@ class RankCheck {
       case Verb::kWeight:
         return move(op, op.chunk, Progress::kInputOnly, Progress::kDone);
       case Verb::kFused:
-        move(op, op.chunk, Progress::kNothing, Progress::kForward);
-        return move(op, op.second, Progress::kForward, Progress::kDone);
+        move(op, op.second, Progress::kForward, Progress::kDone);  // first: not of the forward beside it
+        return move(op, op.chunk, Progress::kNothing, Progress::kForward);
     }
   }
 

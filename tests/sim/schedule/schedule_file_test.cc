@@ -116,6 +116,7 @@ TEST(ScheduleFile, RefusesWhatIsNoSchedule) {
            {good + "order = [\"F0 BW0\"]\nordr = 1", "unknown key 'ordr'"},
            {good + "order = [\"F0 BW1\"]", "BW1.0 is out of range"},
            {good + "order = [\"F0 F0\"]", "listed twice"},
+           {good + "order = [\"F0&BW0\"]", "F0.0&BW0.0 is listed twice, or before what it needs"},
            {good + "order = [\"F0\", \"F0 BW0\"]", "rank 0: the list lacks the backward"},
            {"micro_batches = 2147483647\norder = [\"F0 BW0\"]", "2 verbs cannot run 2147483647 micro-batches"},
            {good + "stages = [[0], [1]]\norder = [\"F0 BW0\"]", "stage numbers for each of 1 ranks"},
