@@ -238,9 +238,9 @@ void add_shape_options(CLI::App& command, RoutingOptions& options) {
   command.add_option("--kept-groups", options.kept_groups, "Groups that a token chooses from (default: all)");
   command.add_flag("--no-node-limit", options.no_node_limit, "Choose from all groups");
   command.add_option("--hidden", options.hidden, "Elements of a token's vector");
-  const auto at_least_one = CLI::Range(1, 1 << 16);
-  command.add_option("--gpus", options.gpus, "GPUs that share a layer's experts")->required()->check(at_least_one);
-  command.add_option("--nodes", options.nodes, "Nodes that they lie on")->required()->check(at_least_one);
+  const auto range = CLI::Range(1, 4096);  // a matrix of GPUs x GPUs stays small
+  command.add_option("--gpus", options.gpus, "GPUs that share a layer's experts")->required()->check(range);
+  command.add_option("--nodes", options.nodes, "Nodes that they lie on")->required()->check(range);
 }
 
 }  // namespace

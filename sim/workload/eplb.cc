@@ -82,7 +82,7 @@ void check_params(std::size_t experts, const EplbParams& params, EplbPolicy poli
     if (count % static_cast<std::size_t>(parts) != 0)
       core::fail_input("eplb: {} {} do not divide evenly among {} {}, expected a multiple", count, what, parts, of);
   };
-  constexpr std::size_t kMost = 1 << 20;
+  constexpr std::size_t kMost = 1 << 16;
   if (experts < 1 || experts > kMost) core::fail_input("eplb: found {} experts, expected 1 to {}", experts, kMost);
   if (static_cast<std::size_t>(params.replicas) < experts || params.replicas > static_cast<int>(kMost)) {
     core::fail_input("eplb: found {} replicas, expected {} (one for each expert) to {}", params.replicas, experts,

@@ -10,6 +10,8 @@
 namespace lastbit::sim::workload {
 namespace {
 
+constexpr std::int64_t kMostChoices = 1'000'000'000;  // 4 GB of them
+
 // Numbers in (0, 1), one after another, of one token.
 class TokenRandom {
  public:
@@ -142,7 +144,7 @@ RoutedTokens draw_tokens(const std::vector<double>& loads, const ChoiceRule& rul
   const core::RandomStream stream(seed, "token routing", static_cast<std::uint32_t>(layer));
   std::uint64_t words = static_cast<std::uint64_t>(rule.kept_groups) + 2 * static_cast<std::uint64_t>(rule.top_k);
   words = (words + 3) / 4 * 4;  // whole blocks
-  const auto most = static_cast<std::int64_t>((std::uint64_t{1} << 34) / words);
+  const auto most = std::min(static_cast<std::int64_t>((std::uint64_t{1} << 34) / words), kMostChoices / rule.top_k);
   if (tokens < 1 || tokens > most) core::fail_input("routing: found {} tokens, expected 1 to {}", tokens, most);
   RoutedTokens routed{static_cast<int>(loads.size()), rule.top_k, {}};
   routed.choices.resize(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(rule.top_k));
@@ -186,6 +188,8 @@ RoutedTokens segment_experts(const RoutedTokens& tokens, int groups, int experts
         "q times the choices, whole numbers with q <= m",
         tokens.experts, tokens.top_k, experts, top_k);
   }
+  if (static_cast<std::int64_t>(tokens.choices.size()) > kMostChoices / taken)
+    core::fail_input("{} tokens, top {}: expected at most {} choices", tokens.tokens(), top_k, kMostChoices);
   const core::RandomStream stream(seed, "expert segments");
   RoutedTokens routed{experts, top_k, {}};
   routed.choices.reserve(tokens.choices.size() * static_cast<std::size_t>(taken));
