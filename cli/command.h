@@ -29,6 +29,7 @@ void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);
 
 // Below `sim`; sim.cc calls them.
+void add_sim_network(CLI::App& app, Action& action);
 void add_sim_schedule(CLI::App& app, Action& action);
 void add_sim_train(CLI::App& app, Action& action);
 

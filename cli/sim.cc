@@ -8,6 +8,7 @@ void add_sim(CLI::App& app, Action& action) {
   command->require_subcommand(1);
   add_sim_train(*command, action);
   add_sim_schedule(*command, action);
+  add_sim_network(*command, action);
 }
 
 }  // namespace lastbit::cli

@@ -1,0 +1,97 @@
+// Flows that share links max-min fairly, kept up to date as flows come and go.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace lastbit::sim::network {
+
+// One flow as the sharing sees it; its latency is over when it begins.
+struct SharedFlow {
+  double bytes = 0;
+  double weight = 1;  // its rate is weight x the level of its bottleneck
+  double count = 1;   // identical flows that this one stands for: each has its bytes and its rate
+};
+
+// Max-min fair rates by progressive filling (Bertsekas and Gallager, "Data Networks", section 6.5.2): all levels
+// (rate / weight) rise together; when a link is full, its flows are frozen at that level and the others rise on.
+//
+// What makes it fast: flows are kept in the order in which they froze. A flow that leaves at level x changes nothing
+// below x (there it held no capacity that anyone else was short of), and a flow that comes changes nothing below the
+// least level at which one of its links can possibly be full, so only the end of the list is filled again. Flows
+// whose rate comes out the same keep their finish to the bit, and running minima of the finishes along the list find
+// the next completion without a search. `progressive_filling` is the plain twin.
+class MaxMin {
+ public:
+  // Called when a span of a flow's life at one rate ends: flow, rate in B/s of each it stands for, from, to.
+  using Recorder = std::function<void(std::uint32_t flow, double rate, double from_s, double to_s)>;
+
+  explicit MaxMin(std::vector<double> capacity, Recorder recorder = {});
+
+  // A flow that begins to share at `now_s`, which never goes back. Returns its number: 0, 1, ...
+  // Link numbers are below the number of capacities, and a route has at least one.
+  std::uint32_t begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s);
+  // When the next flow finishes if nothing else begins; infinity when none is left.
+  [[nodiscard]] double next_completion_s();
+  // Ends the flows that finish at next_completion_s() and appends their numbers, in rising order, to `done`.
+  void complete(std::vector<std::uint32_t>& done);
+
+ private:
+  struct Flow {
+    double usage_weight;  // count x weight: what a unit of level takes of each link on the route
+    double weight;
+    double rate;       // B/s of each flow that this one stands for
+    double remaining;  // bytes at since_s
+    double since_s;
+    double finish_s;
+    std::uint32_t route;  // in routes_
+    std::uint32_t length;
+    bool open;   // being filled
+    bool alive;  // not finished
+  };
+  struct Link {
+    double residual;     // capacity less what frozen flows take
+    double open_weight;  // sum of usage_weight of open flows
+    std::uint32_t open;  // their number
+    std::uint32_t mark;  // the fill that last touched it
+  };
+  struct Frozen {
+    double level;
+    double finish_s;
+    std::uint32_t flow;
+    std::uint32_t first;  // position of the earliest finish up to here
+  };
+  struct Candidate {
+    double level;
+    std::uint32_t link;
+  };
+
+  void fill();
+  void reopen(std::size_t position);
+  void touch(std::uint32_t link);
+  void freeze_link(std::uint32_t link, double level);
+  void freeze_flow(std::uint32_t flow, double level);
+  void change_rate(std::uint32_t number, double rate);
+  [[nodiscard]] std::span<const std::uint32_t> route_of(const Flow& flow) const {
+    return {routes_.data() + flow.route, flow.length};
+  }
+
+  std::vector<double> capacity_;
+  Recorder recorder_;
+  std::vector<Link> links_;
+  std::vector<double> total_weight_;                 // of the flows alive on each link
+  std::vector<std::vector<std::uint32_t>> on_link_;  // flows of each link, some of them finished
+  std::vector<Flow> flows_;
+  std::vector<std::uint32_t> routes_;
+  std::vector<Frozen> order_;         // in order of freezing: levels never fall along it
+  std::vector<std::uint32_t> begun_;  // since the last fill
+  std::vector<std::uint32_t> touched_;
+  std::vector<Candidate> heap_;
+  double now_s_ = 0;
+  double redo_level_;  // what lies below it stands
+  std::uint32_t fills_ = 0;
+};
+
+}  // namespace lastbit::sim::network
