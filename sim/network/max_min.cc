@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace lastbit::sim::network {
 namespace {
@@ -20,19 +21,24 @@ MaxMin::MaxMin(std::vector<double> capacity, Recorder recorder)
       recorder_(std::move(recorder)),
       total_weight_(capacity_.size(), 0.0),
       on_link_(capacity_.size()),
+      group_(capacity_.size()),
       redo_level_(kInfinity) {
   links_.reserve(capacity_.size());
-  for (const double value : capacity_) links_.push_back({value, 0, 0, 0});
+  for (const double value : capacity_) links_.push_back({value, 0, 0, 0, 0, 0, 0, kInfinity});
 }
 
 std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
   const auto number = static_cast<std::uint32_t>(flows_.size());
   now_s_ = now_s;
-  flows_.push_back({flow.count * flow.weight, flow.weight, 0, flow.bytes, now_s, kInfinity,
-                    static_cast<std::uint32_t>(routes_.size()), static_cast<std::uint32_t>(route.size()), false, true});
+  const double usage_weight = flow.count * flow.weight;
+  flows_.push_back({usage_weight, flow.bytes / flow.weight, static_cast<std::uint32_t>(routes_.size()),
+                    static_cast<std::uint32_t>(route.size()), kNone});
+  state_.push_back(State::kFrozen);
+  weight_.push_back(flow.weight);
+  if (recorder_) recorded_.emplace_back(0.0, now_s);
   routes_.insert(routes_.end(), route.begin(), route.end());
   for (const std::uint32_t link : route) {
-    total_weight_[link] += flows_.back().usage_weight;
+    total_weight_[link] += usage_weight;
     on_link_[link].push_back(number);
   }
   begun_.push_back(number);
@@ -41,7 +47,7 @@ std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_
 
 double MaxMin::next_completion_s() {
   if (!begun_.empty() || redo_level_ < kInfinity) fill();
-  return order_.empty() ? kInfinity : order_[order_.back().first].finish_s;
+  return order_.empty() ? kInfinity : links_[order_[order_.back().first].link].finish_s;
 }
 
 void MaxMin::complete(std::vector<std::uint32_t>& done) {
@@ -52,137 +58,237 @@ void MaxMin::complete(std::vector<std::uint32_t>& done) {
   const std::size_t before = done.size();
   redo_level_ = order_[first].level;
   for (std::size_t position = first; position < order_.size(); ++position) {
-    if (order_[position].finish_s != finish_s) continue;
-    const std::uint32_t number = order_[position].flow;
-    Flow& flow = flows_[number];
-    if (recorder_ && finish_s > flow.since_s) recorder_(number, flow.rate, flow.since_s, finish_s);
-    flow.alive = false;
-    for (const std::uint32_t link : route_of(flow)) total_weight_[link] -= flow.usage_weight;
-    done.push_back(number);
+    const std::uint32_t number = order_[position].link;
+    const Link& link = links_[number];
+    if (link.finish_s != finish_s) continue;
+    std::vector<std::uint32_t>& group = group_[number];
+    double earliest = kInfinity;
+    for (const std::uint32_t flow : group) earliest = std::min(earliest, flows_[flow].finish);
+    std::erase_if(group, [&](std::uint32_t flow) {
+      if (flows_[flow].finish != earliest) return false;
+      if (recorder_) record(flow, 0);
+      state_[flow] = State::kDone;
+      const double usage_weight = flows_[flow].usage_weight;
+      for (const std::uint32_t on : route_of(flows_[flow])) {
+        total_weight_[on] -= usage_weight;
+        if (on != number) links_[on].residual += usage_weight * link.level;
+      }
+      done.push_back(flow);
+      return true;
+    });
   }
   std::sort(done.begin() + static_cast<std::ptrdiff_t>(before), done.end());
 }
 
-void MaxMin::touch(std::uint32_t link) {
-  if (links_[link].mark == fills_) return;
-  links_[link].mark = fills_;
-  links_[link].open_weight = 0;  // whatever rounding left of it
-  touched_.push_back(link);
+// Ends the span that the recorder sees of the flow's last rate.
+void MaxMin::record(std::uint32_t flow, double rate) {
+  auto& [last, since_s] = recorded_[flow];
+  if (last == rate) return;
+  if (last > 0 && now_s_ > since_s) recorder_(flow, last, since_s, now_s_);
+  last = rate;
+  since_s = now_s_;
 }
 
-// Takes the flows from `position` on out of the order: those alive become open, the others give up what they held.
-void MaxMin::reopen(std::size_t position) {
-  for (std::size_t i = position; i < order_.size(); ++i) {
-    Flow& flow = flows_[order_[i].flow];
-    const double usage = flow.usage_weight * order_[i].level;
-    flow.open = flow.alive;
-    for (const std::uint32_t number : route_of(flow)) {
-      touch(number);
-      Link& link = links_[number];
-      link.residual += usage;
-      if (!flow.alive) continue;
-      link.open_weight += flow.usage_weight;
-      ++link.open;
-    }
-  }
-  order_.resize(position);
+void MaxMin::touch(std::uint32_t number) {
+  Link& link = links_[number];
+  if (link.mark == fills_) return;
+  link.mark = fills_;
+  link.open_weight = 0;
+  link.open = 0;
+  touched_.push_back(number);
 }
 
 void MaxMin::fill() {
   ++fills_;
   touched_.clear();
+  const std::size_t kept = first_to_redo();
+  reopen(kept);
+  open_begun();
+  freeze_in_order();
+  for (std::size_t i = kept; i < order_.size(); ++i) {
+    const std::uint32_t before = i == 0 ? 0 : order_[i - 1].first;
+    const bool earlier = i == 0 || links_[order_[i].link].finish_s < links_[order_[before].link].finish_s;
+    order_[i].first = earlier ? static_cast<std::uint32_t>(i) : before;
+  }
+}
+
+// The position in the order from which on links are to be filled again.
+std::size_t MaxMin::first_to_redo() {
+  if (fills_ % kFillsBetweenRefreshes == 0) return 0;
   double level = redo_level_;
   for (const std::uint32_t number : begun_)
     for (const std::uint32_t link : route_of(flows_[number]))
       level = std::min(level, capacity_[link] / total_weight_[link] * kBoundMargin);
-  const bool refresh = fills_ % kFillsBetweenRefreshes == 0;
-  const auto position = refresh
-                            ? order_.begin()
-                            : std::lower_bound(order_.begin(), order_.end(), level,
-                                               [](const Frozen& frozen, double least) { return frozen.level < least; });
-  const auto kept = static_cast<std::size_t>(position - order_.begin());
-  reopen(kept);
-  if (refresh)
+  const auto position = std::lower_bound(order_.begin(), order_.end(), level,
+                                         [](const Full& full, double least) { return full.level < least; });
+  return static_cast<std::size_t>(position - order_.begin());
+}
+
+// Takes the links from `position` on out of the order and opens the flows of their groups. (Here and in freeze_flow,
+// where most of the time goes, what the loops need is in local variables: the stores to links could otherwise change
+// the members for all that the compiler knows.)
+void MaxMin::reopen(std::size_t position) {
+  for (std::size_t i = position; i < order_.size(); ++i) touch(order_[i].link);
+  const std::uint32_t fill = fills_;
+  Link* const links = links_.data();
+  const std::uint32_t* const routes = routes_.data();
+  for (std::size_t i = position; i < order_.size(); ++i) {
+    const std::uint32_t own = order_[i].link;
+    const double level = order_[i].level;
+    double own_weight = 0;
+    std::uint32_t own_open = 0;
+    for (const std::uint32_t number : group_[own]) {
+      const Flow flow = flows_[number];
+      state_[number] = State::kOpen;
+      const double usage = flow.usage_weight * level;
+      for (const std::uint32_t* on = routes + flow.route; on != routes + flow.route + flow.length; ++on) {
+        if (*on == own) {
+          own_weight += flow.usage_weight;
+          ++own_open;
+          continue;
+        }
+        Link& link = links[*on];
+        if (link.mark != fill) touch(*on);
+        link.residual += usage;
+        link.open_weight += flow.usage_weight;
+        ++link.open;
+      }
+    }
+    links[own].open_weight += own_weight;
+    links[own].open += own_open;
+  }
+  order_.resize(position);
+  if (position == 0)  // no flow is frozen: the residuals made anew
     for (std::size_t link = 0; link < links_.size(); ++link) links_[link].residual = capacity_[link];
+}
+
+void MaxMin::open_begun() {
   for (const std::uint32_t number : begun_) {
-    Flow& flow = flows_[number];
-    flow.open = true;
-    for (const std::uint32_t link : route_of(flow)) {
-      touch(link);
-      links_[link].open_weight += flow.usage_weight;
-      ++links_[link].open;
+    const Flow& flow = flows_[number];
+    state_[number] = State::kOpen;
+    for (const std::uint32_t on : route_of(flow)) {
+      touch(on);
+      links_[on].open_weight += flow.usage_weight;
+      ++links_[on].open;
     }
   }
   begun_.clear();
   redo_level_ = kInfinity;
+}
 
-  // The link that is full first is on top. Freezing flows elsewhere only raises the level at which a link is full, so
-  // a candidate on top may be stale and too low, never too high.
-  const auto later = [](const Candidate& a, const Candidate& b) {
-    return a.level != b.level ? a.level > b.level : a.link > b.link;
+// Puts the top of the heap where it belongs; the least level, then the least link, is on top.
+void MaxMin::sift_down() {
+  const Candidate moved = heap_.front();
+  const auto before = [](const Candidate& a, const Candidate& b) {
+    return a.level != b.level ? a.level < b.level : a.link < b.link;
   };
+  std::size_t hole = 0;
+  for (std::size_t child = 1; child < heap_.size(); child = 2 * hole + 1) {
+    if (child + 1 < heap_.size() && before(heap_[child + 1], heap_[child])) ++child;
+    if (!before(heap_[child], moved)) break;
+    heap_[hole] = heap_[child];
+    hole = child;
+  }
+  heap_[hole] = moved;
+}
+
+// The link that is full first is on top of the heap. Freezing flows elsewhere only raises the level at which a link is
+// full, so what is on top may be stale and too low, never too high.
+void MaxMin::freeze_in_order() {
   heap_.clear();
-  for (const std::uint32_t link : touched_)
-    if (links_[link].open > 0) heap_.push_back({links_[link].residual / links_[link].open_weight, link});
-  std::make_heap(heap_.begin(), heap_.end(), later);
+  for (const std::uint32_t number : touched_) {
+    const Link& link = links_[number];
+    if (link.open > 0)
+      heap_.push_back({link.residual / link.open_weight, number});
+    else
+      group_[number].clear();
+  }
+  std::make_heap(heap_.begin(), heap_.end(), [](const Candidate& a, const Candidate& b) {
+    return a.level != b.level ? a.level > b.level : a.link > b.link;
+  });
   double reached = order_.empty() ? 0 : order_.back().level;
   while (!heap_.empty()) {
-    std::pop_heap(heap_.begin(), heap_.end(), later);
-    Candidate& top = heap_.back();
+    Candidate& top = heap_.front();
     const Link& link = links_[top.link];
-    if (link.open == 0) {
-      heap_.pop_back();
-      continue;
+    if (link.open > 0) {
+      const double level = link.residual / link.open_weight;
+      if (level > top.level) {
+        const std::uint32_t number = top.link;
+        top.level = level;
+        sift_down();
+        if (heap_.front().link != number) continue;
+      }
+      reached = std::max(reached, level);  // rounding aside, levels never fall
+      freeze_link(heap_.front().link, reached);
+    } else {
+      group_[top.link].clear();
     }
-    const Candidate fresh{link.residual / link.open_weight, top.link};
-    if (fresh.level > top.level && heap_.size() > 1 && later(fresh, heap_.front())) {
-      top = fresh;
-      std::push_heap(heap_.begin(), heap_.end(), later);
-      continue;
-    }
+    heap_.front() = heap_.back();
     heap_.pop_back();
-    reached = std::max(reached, fresh.level);  // rounding aside, levels never fall
-    freeze_link(fresh.link, reached);
-  }
-  for (std::size_t i = kept; i < order_.size(); ++i) {
-    const std::uint32_t before = i == 0 ? 0 : order_[i - 1].first;
-    order_[i].first = i > 0 && order_[before].finish_s <= order_[i].finish_s ? before : static_cast<std::uint32_t>(i);
+    if (!heap_.empty()) sift_down();
   }
 }
 
-void MaxMin::freeze_link(std::uint32_t link, double level) {
-  std::vector<std::uint32_t>& flows = on_link_[link];
-  std::size_t alive = 0;
-  for (const std::uint32_t number : flows) {
-    if (!flows_[number].alive) continue;  // drops it from the list
-    flows[alive++] = number;
-    if (flows_[number].open) freeze_flow(number, level);
-  }
-  flows.resize(alive);
+// Sets the clock of the link's group to a new level; where the level is what it was, no bit of it moves.
+void MaxMin::settle(std::uint32_t number, double level) {
+  Link& link = links_[number];
+  if (link.level == level) return;
+  link.service = clock(link);
+  link.service_s = now_s_;
+  link.level = level;
 }
 
-void MaxMin::freeze_flow(std::uint32_t number, double level) {
+// Freezes every open flow of the link. Most are those of its group before; only when they are not all is the list of
+// all its flows gone through.
+void MaxMin::freeze_link(std::uint32_t number, double level) {
+  settle(number, level);
+  Link& own = links_[number];
+  Freezing state{number, level, clock(own), own.open, kInfinity};
+  std::vector<std::uint32_t>& group = group_[number];
+  std::size_t kept = 0;
+  for (const std::uint32_t flow : group) {
+    if (state_[flow] != State::kOpen) continue;
+    group[kept++] = flow;
+    freeze_flow(flow, state);
+  }
+  group.resize(kept);
+  if (state.open > 0) {
+    std::erase_if(on_link_[number], [&](std::uint32_t flow) {
+      if (state_[flow] != State::kOpen) return state_[flow] == State::kDone;
+      freeze_flow(flow, state);
+      group.push_back(flow);
+      return false;
+    });
+  }
+  own.open = 0;
+  own.finish_s = own.service_s + (state.earliest - own.service) / level;
+  order_.push_back({level, number, 0});
+}
+
+inline void MaxMin::freeze_flow(std::uint32_t number, Freezing& on_own) {
   Flow& flow = flows_[number];
-  flow.open = false;
-  const double usage = flow.usage_weight * level;
-  for (const std::uint32_t on : route_of(flow)) {
-    Link& link = links_[on];
+  state_[number] = State::kFrozen;
+  if (flow.group != on_own.link) {
+    const double left = flow.group == kNone ? flow.finish : std::max(0.0, flow.finish - clock(links_[flow.group]));
+    flow.finish = on_own.clock + left;
+    flow.group = on_own.link;
+  }
+  if (recorder_) record(number, on_own.level * weight_[number]);
+  on_own.earliest = std::min(on_own.earliest, flow.finish);
+  const double weight = flow.usage_weight;
+  const double usage = weight * on_own.level;
+  Link* const links = links_.data();
+  const std::uint32_t* on = routes_.data() + flow.route;
+  for (const std::uint32_t* const end = on + flow.length; on != end; ++on) {
+    if (*on == on_own.link) {
+      --on_own.open;
+      continue;
+    }
+    Link& link = links[*on];
     link.residual -= usage;
-    link.open_weight -= flow.usage_weight;
+    link.open_weight -= weight;
     --link.open;
   }
-  change_rate(number, flow.weight * level);
-  order_.push_back({level, flow.finish_s, number, 0});
-}
-
-void MaxMin::change_rate(std::uint32_t number, double rate) {
-  Flow& flow = flows_[number];
-  if (rate == flow.rate) return;
-  if (recorder_ && now_s_ > flow.since_s && flow.rate > 0) recorder_(number, flow.rate, flow.since_s, now_s_);
-  flow.remaining = std::max(0.0, flow.remaining - flow.rate * (now_s_ - flow.since_s));
-  flow.since_s = now_s_;
-  flow.rate = rate;
-  flow.finish_s = now_s_ + flow.remaining / rate;
 }
 
 }  // namespace lastbit::sim::network

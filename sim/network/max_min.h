@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace lastbit::sim::network {
@@ -18,11 +19,13 @@ struct SharedFlow {
 // Max-min fair rates by progressive filling (Bertsekas and Gallager, "Data Networks", section 6.5.2): all levels
 // (rate / weight) rise together; when a link is full, its flows are frozen at that level and the others rise on.
 //
-// What makes it fast: flows are kept in the order in which they froze. A flow that leaves at level x changes nothing
-// below x (there it held no capacity that anyone else was short of), and a flow that comes changes nothing below the
-// least level at which one of its links can possibly be full, so only the end of the list is filled again. Flows
-// whose rate comes out the same keep their finish to the bit, and running minima of the finishes along the list find
-// the next completion without a search. `progressive_filling` is the plain twin.
+// What makes it fast: links are kept in the order in which they were full, each with the group of flows that froze on
+// it. A flow that leaves at level x changes nothing below x (there it held no capacity that anyone else was short of),
+// and a flow that comes changes nothing below the least level at which one of its links can possibly be full, so only
+// the end of the order is filled again. Within a group all flows have one level, so a group keeps one clock, the
+// service it gave to a unit of weight; a flow finishes when the clock reaches a value that stays put while the level
+// moves. Running minima of the groups' finishes along the order find the next completion without a search.
+// `progressive_filling` is the plain twin.
 class MaxMin {
  public:
   // Called when a span of a flow's life at one rate ends: flow, rate in B/s of each it stands for, from, to.
@@ -41,39 +44,52 @@ class MaxMin {
  private:
   struct Flow {
     double usage_weight;  // count x weight: what a unit of level takes of each link on the route
-    double weight;
-    double rate;       // B/s of each flow that this one stands for
-    double remaining;  // bytes at since_s
-    double since_s;
-    double finish_s;
+    double finish;        // reading of its group's clock at which it is done; bytes / weight while it has no group
     std::uint32_t route;  // in routes_
     std::uint32_t length;
-    bool open;   // being filled
-    bool alive;  // not finished
+    std::uint32_t group;  // the link it froze on, kNone before
   };
+  enum class State : std::uint8_t { kFrozen, kOpen, kDone };
   struct Link {
-    double residual;     // capacity less what frozen flows take
+    double residual;     // capacity less what flows take that froze elsewhere
     double open_weight;  // sum of usage_weight of open flows
     std::uint32_t open;  // their number
     std::uint32_t mark;  // the fill that last touched it
+    double level;        // of its group
+    double service;      // its group's clock at service_s
+    double service_s;
+    double finish_s;  // of the first flow of its group
   };
-  struct Frozen {
+  struct Full {
     double level;
-    double finish_s;
-    std::uint32_t flow;
+    std::uint32_t link;
     std::uint32_t first;  // position of the earliest finish up to here
+  };
+  struct Freezing {  // a link while its flows freeze
+    std::uint32_t link;
+    double level;
+    double clock;        // of its group, now
+    std::uint32_t open;  // flows still to freeze
+    double earliest;     // finish among those frozen, by the clock
   };
   struct Candidate {
     double level;
     std::uint32_t link;
   };
+  static constexpr std::uint32_t kNone = UINT32_MAX;
 
   void fill();
+  [[nodiscard]] std::size_t first_to_redo();
   void reopen(std::size_t position);
+  void open_begun();
+  void freeze_in_order();
+  void freeze_link(std::uint32_t number, double level);
+  void freeze_flow(std::uint32_t number, Freezing& on_own);
+  void settle(std::uint32_t number, double level);
   void touch(std::uint32_t link);
-  void freeze_link(std::uint32_t link, double level);
-  void freeze_flow(std::uint32_t flow, double level);
-  void change_rate(std::uint32_t number, double rate);
+  void sift_down();
+  void record(std::uint32_t flow, double rate);
+  [[nodiscard]] double clock(const Link& link) const { return link.service + link.level * (now_s_ - link.service_s); }
   [[nodiscard]] std::span<const std::uint32_t> route_of(const Flow& flow) const {
     return {routes_.data() + flow.route, flow.length};
   }
@@ -82,13 +98,17 @@ class MaxMin {
   Recorder recorder_;
   std::vector<Link> links_;
   std::vector<double> total_weight_;                 // of the flows alive on each link
-  std::vector<std::vector<std::uint32_t>> on_link_;  // flows of each link, some of them finished
+  std::vector<std::vector<std::uint32_t>> on_link_;  // flows of each link, some of them done
+  std::vector<std::vector<std::uint32_t>> group_;    // those that froze on it
   std::vector<Flow> flows_;
+  std::vector<State> state_;
+  std::vector<double> weight_;  // of each flow
   std::vector<std::uint32_t> routes_;
-  std::vector<Frozen> order_;         // in order of freezing: levels never fall along it
+  std::vector<Full> order_;           // links in the order in which they were full: levels never fall along it
   std::vector<std::uint32_t> begun_;  // since the last fill
   std::vector<std::uint32_t> touched_;
   std::vector<Candidate> heap_;
+  std::vector<std::pair<double, double>> recorded_;  // rate of each flow and since when; with a recorder only
   double now_s_ = 0;
   double redo_level_;  // what lies below it stands
   std::uint32_t fills_ = 0;
