@@ -29,6 +29,8 @@ void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);
 
 // Below `sim`; sim.cc calls them.
+void add_sim_cluster(CLI::App& app, Action& action);
+void add_sim_collective(CLI::App& app, Action& action);
 void add_sim_network(CLI::App& app, Action& action);
 void add_sim_schedule(CLI::App& app, Action& action);
 void add_sim_train(CLI::App& app, Action& action);

@@ -8,7 +8,9 @@ void add_sim(CLI::App& app, Action& action) {
   command->require_subcommand(1);
   add_sim_train(*command, action);
   add_sim_schedule(*command, action);
+  add_sim_cluster(*command, action);
   add_sim_network(*command, action);
+  add_sim_collective(*command, action);
 }
 
 }  // namespace lastbit::cli
