@@ -11,6 +11,11 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Residuals are kept by adding and subtracting; every so many fills all are made anew, so that rounding errors of
 // 2^-53 a change cannot add up to more than 1e-13 of a capacity.
 constexpr std::uint32_t kFillsBetweenRefreshes = 256;
+// A link is taken to have been overtaken when it is off by more than this, relative.
+constexpr double kRounding = 1e-13;
+// Where a link starts in the heap, over its level of the last fill: most levels move by less from one event to the
+// next.
+constexpr double kGuess = 0.98;
 // A bound computed from sums of weights is lowered by this much, more than those sums can be off.
 constexpr double kBoundMargin = 1 - 1e-9;
 
@@ -24,7 +29,8 @@ MaxMin::MaxMin(std::vector<double> capacity, Recorder recorder)
       group_(capacity_.size()),
       redo_level_(kInfinity) {
   links_.reserve(capacity_.size());
-  for (const double value : capacity_) links_.push_back({value, 0, 0, 0, 0, 0, 0, kInfinity});
+  for (const double value : capacity_) links_.push_back({value, 0, 0, 0});
+  clocks_.assign(capacity_.size(), {0, 0, 0, kInfinity});
 }
 
 std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
@@ -47,7 +53,7 @@ std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_
 
 double MaxMin::next_completion_s() {
   if (!begun_.empty() || redo_level_ < kInfinity) fill();
-  return order_.empty() ? kInfinity : links_[order_[order_.back().first].link].finish_s;
+  return order_.empty() ? kInfinity : clocks_[order_[order_.back().first].link].finish_s;
 }
 
 void MaxMin::complete(std::vector<std::uint32_t>& done) {
@@ -59,8 +65,8 @@ void MaxMin::complete(std::vector<std::uint32_t>& done) {
   redo_level_ = order_[first].level;
   for (std::size_t position = first; position < order_.size(); ++position) {
     const std::uint32_t number = order_[position].link;
-    const Link& link = links_[number];
-    if (link.finish_s != finish_s) continue;
+    if (clocks_[number].finish_s != finish_s) continue;
+    const double level = order_[position].level;
     std::vector<std::uint32_t>& group = group_[number];
     double earliest = kInfinity;
     for (const std::uint32_t flow : group) earliest = std::min(earliest, flows_[flow].finish);
@@ -71,7 +77,7 @@ void MaxMin::complete(std::vector<std::uint32_t>& done) {
       const double usage_weight = flows_[flow].usage_weight;
       for (const std::uint32_t on : route_of(flows_[flow])) {
         total_weight_[on] -= usage_weight;
-        if (on != number) links_[on].residual += usage_weight * link.level;
+        if (on != number) links_[on].residual += usage_weight * level;
       }
       done.push_back(flow);
       return true;
@@ -102,12 +108,16 @@ void MaxMin::fill() {
   ++fills_;
   touched_.clear();
   const std::size_t kept = first_to_redo();
+  const bool guess = begun_.empty() && kept > 0;
   reopen(kept);
   open_begun();
-  freeze_in_order();
+  if (!freeze_in_order(guess)) {
+    reopen(kept);
+    (void)freeze_in_order(false);
+  }
   for (std::size_t i = kept; i < order_.size(); ++i) {
     const std::uint32_t before = i == 0 ? 0 : order_[i - 1].first;
-    const bool earlier = i == 0 || links_[order_[i].link].finish_s < links_[order_[before].link].finish_s;
+    const bool earlier = i == 0 || clocks_[order_[i].link].finish_s < clocks_[order_[before].link].finish_s;
     order_[i].first = earlier ? static_cast<std::uint32_t>(i) : before;
   }
 }
@@ -192,16 +202,32 @@ void MaxMin::sift_down() {
   heap_[hole] = moved;
 }
 
+// Whether the link should have been full before what is frozen by now.
+bool MaxMin::overtaken(std::uint32_t number, double reached) const {
+  const Link& link = links_[number];
+  if (link.open == 0) return link.residual < -kRounding * capacity_[number];
+  return link.residual < reached * (1 - kRounding) * link.open_weight;
+}
+
 // The link that is full first is on top of the heap. Freezing flows elsewhere only raises the level at which a link is
-// full, so what is on top may be stale and too low, never too high.
-void MaxMin::freeze_in_order() {
+// full, so what is on top may be stale and too low; it goes down again with its level of now.
+//
+// With `guess`, links start in the heap a little below the level of their last fill instead, from where they need not
+// go down so often, and those that were not full then stay out of it. A guess may be too high, and the link be
+// overtaken by one that should be full after it. That makes flows take more than there is left at its level, whatever
+// freezes next, so it shows when the link comes to the top or at the end; then false is returned, with links frozen
+// wrongly.
+bool MaxMin::freeze_in_order(bool guess) {
   heap_.clear();
   for (const std::uint32_t number : touched_) {
     const Link& link = links_[number];
-    if (link.open > 0)
-      heap_.push_back({link.residual / link.open_weight, number});
-    else
+    if (link.open == 0) {
       group_[number].clear();
+    } else if (!guess) {
+      heap_.push_back({link.residual / link.open_weight, number});
+    } else if (!group_[number].empty()) {
+      heap_.push_back({std::max(link.residual / link.open_weight, kGuess * clocks_[number].level), number});
+    }
   }
   std::make_heap(heap_.begin(), heap_.end(), [](const Candidate& a, const Candidate& b) {
     return a.level != b.level ? a.level > b.level : a.link > b.link;
@@ -210,6 +236,7 @@ void MaxMin::freeze_in_order() {
   while (!heap_.empty()) {
     Candidate& top = heap_.front();
     const Link& link = links_[top.link];
+    if (guess && overtaken(top.link, reached)) return false;
     if (link.open > 0) {
       const double level = link.residual / link.open_weight;
       if (level > top.level) {
@@ -227,15 +254,17 @@ void MaxMin::freeze_in_order() {
     heap_.pop_back();
     if (!heap_.empty()) sift_down();
   }
+  return !guess || std::none_of(touched_.begin(), touched_.end(),
+                                [&](std::uint32_t number) { return links_[number].open > 0 || overtaken(number, 0); });
 }
 
 // Sets the clock of the link's group to a new level; where the level is what it was, no bit of it moves.
 void MaxMin::settle(std::uint32_t number, double level) {
-  Link& link = links_[number];
-  if (link.level == level) return;
-  link.service = clock(link);
-  link.service_s = now_s_;
-  link.level = level;
+  Clock& clock = clocks_[number];
+  if (clock.level == level) return;
+  clock.service = clock.at(now_s_);
+  clock.service_s = now_s_;
+  clock.level = level;
 }
 
 // Freezes every open flow of the link. Most are those of its group before; only when they are not all is the list of
@@ -243,7 +272,8 @@ void MaxMin::settle(std::uint32_t number, double level) {
 void MaxMin::freeze_link(std::uint32_t number, double level) {
   settle(number, level);
   Link& own = links_[number];
-  Freezing state{number, level, clock(own), own.open, kInfinity};
+  Clock& clock = clocks_[number];
+  Freezing state{number, level, clock.at(now_s_), own.open, kInfinity};
   std::vector<std::uint32_t>& group = group_[number];
   std::size_t kept = 0;
   for (const std::uint32_t flow : group) {
@@ -261,7 +291,8 @@ void MaxMin::freeze_link(std::uint32_t number, double level) {
     });
   }
   own.open = 0;
-  own.finish_s = own.service_s + (state.earliest - own.service) / level;
+  own.open_weight = 0;
+  clock.finish_s = clock.service_s + (state.earliest - clock.service) / level;
   order_.push_back({level, number, 0});
 }
 
@@ -269,7 +300,7 @@ inline void MaxMin::freeze_flow(std::uint32_t number, Freezing& on_own) {
   Flow& flow = flows_[number];
   state_[number] = State::kFrozen;
   if (flow.group != on_own.link) {
-    const double left = flow.group == kNone ? flow.finish : std::max(0.0, flow.finish - clock(links_[flow.group]));
+    const double left = flow.group == kNone ? flow.finish : std::max(0.0, flow.finish - clocks_[flow.group].at(now_s_));
     flow.finish = on_own.clock + left;
     flow.group = on_own.link;
   }

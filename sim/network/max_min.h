@@ -50,15 +50,18 @@ class MaxMin {
     std::uint32_t group;  // the link it froze on, kNone before
   };
   enum class State : std::uint8_t { kFrozen, kOpen, kDone };
-  struct Link {
+  struct Link {          // what filling goes through: kept small
     double residual;     // capacity less what flows take that froze elsewhere
     double open_weight;  // sum of usage_weight of open flows
     std::uint32_t open;  // their number
     std::uint32_t mark;  // the fill that last touched it
-    double level;        // of its group
-    double service;      // its group's clock at service_s
+  };
+  struct Clock {  // of a link's group
+    double level;
+    double service;  // its reading at service_s
     double service_s;
-    double finish_s;  // of the first flow of its group
+    double finish_s;  // of the first flow of the group
+    [[nodiscard]] double at(double now_s) const { return service + level * (now_s - service_s); }
   };
   struct Full {
     double level;
@@ -82,14 +85,14 @@ class MaxMin {
   [[nodiscard]] std::size_t first_to_redo();
   void reopen(std::size_t position);
   void open_begun();
-  void freeze_in_order();
+  bool freeze_in_order(bool guess);
+  [[nodiscard]] bool overtaken(std::uint32_t number, double reached) const;
   void freeze_link(std::uint32_t number, double level);
   void freeze_flow(std::uint32_t number, Freezing& on_own);
   void settle(std::uint32_t number, double level);
   void touch(std::uint32_t link);
   void sift_down();
   void record(std::uint32_t flow, double rate);
-  [[nodiscard]] double clock(const Link& link) const { return link.service + link.level * (now_s_ - link.service_s); }
   [[nodiscard]] std::span<const std::uint32_t> route_of(const Flow& flow) const {
     return {routes_.data() + flow.route, flow.length};
   }
@@ -97,6 +100,7 @@ class MaxMin {
   std::vector<double> capacity_;
   Recorder recorder_;
   std::vector<Link> links_;
+  std::vector<Clock> clocks_;
   std::vector<double> total_weight_;                 // of the flows alive on each link
   std::vector<std::vector<std::uint32_t>> on_link_;  // flows of each link, some of them done
   std::vector<std::vector<std::uint32_t>> group_;    // those that froze on it
