@@ -38,6 +38,10 @@ class FatTree2 : public Topology {
         leaves_(placement_.leaves(static_cast<std::uint32_t>(cluster.nics()))),
         spines_(static_cast<std::uint32_t>(cluster.network.spines)),
         first_(static_cast<std::uint32_t>(table.links.size())) {
+    for (std::uint32_t nic = 0; nic < static_cast<std::uint32_t>(cluster.nics()); ++nic) {
+      plane_.push_back(static_cast<std::uint8_t>(placement_.plane(nic)));
+      leaf_.push_back(placement_.leaf(nic) + (rails_ ? placement_.plane(nic) * leaves_ : 0));
+    }
     // Rails become one plane whose leaves are those of all rails, rail by rail.
     joined_planes_ = rails_ ? 1 : placement_.planes;
     joined_leaves_ = rails_ ? leaves_ * placement_.planes : leaves_;
@@ -56,29 +60,26 @@ class FatTree2 : public Topology {
   }
 
   [[nodiscard]] std::uint32_t choices(std::uint32_t from, std::uint32_t to) const override {
-    if (placement_.plane(from) != placement_.plane(to) && !across_) return 0;
-    return joined_leaf(from) == joined_leaf(to) ? 1 : spines_;
+    if (plane_[from] != plane_[to] && !across_) return 0;
+    return leaf_[from] == leaf_[to] ? 1 : spines_;
   }
 
   void path(std::uint32_t from, std::uint32_t to, std::uint32_t choice,
             std::vector<std::uint32_t>& route) const override {
-    const std::uint32_t up = joined_leaf(from);
-    const std::uint32_t down = joined_leaf(to);
+    const std::uint32_t up = leaf_[from];
+    const std::uint32_t down = leaf_[to];
     if (up == down) return;
-    const std::uint32_t plane = rails_ ? 0 : placement_.plane(from);
+    const std::uint32_t plane = rails_ ? 0 : plane_[from];
     const std::uint32_t begin = first_ + 2 * plane * joined_leaves_ * spines_;
     route.push_back(begin + up * spines_ + choice);
     route.push_back(begin + joined_leaves_ * spines_ + choice * joined_leaves_ + down);
   }
 
   [[nodiscard]] Vertex switch_of(std::uint32_t nic) const override {
-    return leaf_vertex(rails_ ? 0 : placement_.plane(nic), joined_leaf(nic));
+    return leaf_vertex(rails_ ? 0 : plane_[nic], leaf_[nic]);
   }
 
  private:
-  [[nodiscard]] std::uint32_t joined_leaf(std::uint32_t nic) const {
-    return placement_.leaf(nic) + (rails_ ? placement_.plane(nic) * leaves_ : 0);
-  }
   [[nodiscard]] Vertex leaf_vertex(std::uint32_t plane, std::uint32_t leaf) const {
     if (rails_) return {VertexKind::kLeaf, leaf / leaves_, leaf % leaves_};
     return {VertexKind::kLeaf, joined_planes_ > 1 ? plane : Vertex::kAlone, leaf};
@@ -95,6 +96,8 @@ class FatTree2 : public Topology {
   std::uint32_t first_;
   std::uint32_t joined_planes_ = 1;
   std::uint32_t joined_leaves_ = 1;
+  std::vector<std::uint8_t> plane_;  // of each NIC
+  std::vector<std::uint32_t> leaf_;  // of each NIC, among the joined ones
 };
 
 // Three layers (Al-Fares, Loukissas, Vahdat, "A Scalable, Commodity Data Center Network Architecture", SIGCOMM 2008):
