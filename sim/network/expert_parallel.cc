@@ -124,7 +124,8 @@ Phase expert_parallel_phase(const ExpertParallel& setting, const Groups& groups,
   Phase phase{setting.combine ? "combine" : "dispatch", {}, 1};
   const std::size_t ranks = groups.front().size();
   const std::size_t most = groups.size() * ranks * ranks;
-  phase.flows.reserve(setting.mode == DispatchMode::kForwarded ? most / 4 : most, most);
+  phase.flows.reserve(setting.mode == DispatchMode::kForwarded ? most / 4 : most,
+                      setting.mode == DispatchMode::kForwarded ? most : 4 * most);
   ExpertFlows flows(setting, fabric, router, phase);
   for (const std::vector<std::uint32_t>& group : groups) flows.add_group(group);
   return phase;
