@@ -136,7 +136,8 @@ class Picture {
       if (i == shown()) break;
       const double left =
           kMargin + (panels_.size() == 1 ? panel_width_ / 2 : static_cast<double>(i % columns_) * panel_width_);
-      const double top = kHeader + top_ + static_cast<double>(i / columns_) * kPanelHeight;
+      const std::size_t row = i / columns_;
+      const double top = kHeader + top_ + static_cast<double>(row) * kPanelHeight;
       put("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"#fafafa\" stroke=\"#dddddd\"/>\n",
           left + 4, top + 4, panel_width_ - 8, kPanelHeight - 8);
       text(left + 14, top + 22, 12, "start", panel_name(group));
