@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -29,6 +30,7 @@ struct NetworkOptions {
   bool no_fold = false;
   bool json = false;
   bool check = false;
+  bool timing = false;
   int bins = 0;
   double tolerance = 1e-6;
 };
@@ -43,18 +45,17 @@ nlohmann::ordered_json network_json(const network::Scenario& scenario, const net
   out["components"] = answer.components;
   out["makespan_s"] = answer.makespan_s;
   out["completion_s"] = answer.completion_s;
-  nlohmann::ordered_json links = nlohmann::ordered_json::array();
-  const auto width = static_cast<std::size_t>(bins);
+  // By link, in the file's order.
+  std::vector<double> utilisation;
+  nlohmann::ordered_json over_time = nlohmann::ordered_json::array();
   for (std::size_t link = 0; link < scenario.links.size(); ++link) {
-    nlohmann::ordered_json entry;
-    entry["id"] = scenario.link_ids[link];
-    entry["name"] = scenario.link_names[link];
-    entry["bytes"] = answer.link_bytes[link];
-    entry["utilisation"] = answer.utilisation(scenario.links, link);
-    if (bins > 0) entry["utilisation_over_time"] = answer.utilisation_over_time(scenario.links, link, width);
-    links.push_back(std::move(entry));
+    utilisation.push_back(answer.utilisation(scenario.links, link));
+    if (bins > 0)
+      over_time.push_back(answer.utilisation_over_time(scenario.links, link, static_cast<std::size_t>(bins)));
   }
-  out["links"] = std::move(links);
+  out["link_bytes"] = answer.link_bytes;
+  out["link_utilisation"] = std::move(utilisation);
+  if (bins > 0) out["link_utilisation_over_time"] = std::move(over_time);
   return out;
 }
 
@@ -75,12 +76,19 @@ void print_busiest(const network::Scenario& scenario, const network::Answer& ans
 }
 
 int run_sim_network(const NetworkOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](Clock::duration span) { return std::chrono::duration<double>(span).count(); };
+  const Clock::time_point begin = Clock::now();
   network::Scenario scenario = network::load_scenario(options.scenario);
   if (!options.sharing.empty()) scenario.sharing = network::parse_sharing(options.sharing);
   if (options.check && scenario.expected_s.empty())
     core::fail_input("{}: has no 'expected.completion_s' to check against", options.scenario);
+  const Clock::time_point loaded = Clock::now();
   const network::Answer answer = network::solve(
       scenario.links, scenario.flows, {.sharing = scenario.sharing, .fold = !options.no_fold, .bins = options.bins});
+  if (options.timing)
+    std::cerr << fmt::format("read in {:.4f} s, solved in {:.4f} s\n", seconds(loaded - begin),
+                             seconds(Clock::now() - loaded));
   if (!options.out.empty() || options.json) {
     const std::string text = network_json(scenario, answer, options.bins).dump() + "\n";
     if (!options.out.empty()) io::write_text_file(options.out, text);
@@ -118,6 +126,7 @@ void add_sim_network(CLI::App& app, Action& action) {
                     "Compare with the completions that the file expects; exit code 1 if off");
   command->add_option("--tolerance", options->tolerance, "Largest relative difference that --check allows")
       ->check(CLI::Range(0.0, 1.0));
+  command->add_flag("--timing", options->timing, "Say on stderr how long it took to read and to solve");
   command->add_flag("--json", options->json, "Print the JSON of --out");
   command->callback([options, &action] { action = [options] { return run_sim_network(*options); }; });
 }

@@ -28,10 +28,10 @@ TEST(SimNetwork, WritesCompletionsMakespanAndUtilisation) {
     const json out = json::parse(read_file(dir.file("r.json")));
     EXPECT_EQ(out.at("completion_s"), json::parse("[2.5, 4.0]"));
     EXPECT_EQ(out.at("makespan_s"), 4.0);
-    EXPECT_EQ(out.at("links")[0].at("utilisation"), 0.75);
-    EXPECT_EQ(out.at("links")[0].at("bytes"), 30.0);
+    EXPECT_EQ(out.at("link_utilisation"), json::parse("[0.75]"));
+    EXPECT_EQ(out.at("link_bytes"), json::parse("[30.0]"));
     if (fold == "--bins=2") {
-      EXPECT_EQ(out.at("links")[0].at("utilisation_over_time"), json::parse("[0.5, 1.0]"));
+      EXPECT_EQ(out.at("link_utilisation_over_time"), json::parse("[[0.5, 1.0]]"));
     }
   }
 }
