@@ -38,8 +38,7 @@ std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_
   now_s_ = now_s;
   const double usage_weight = flow.count * flow.weight;
   flows_.push_back({usage_weight, flow.bytes / flow.weight, static_cast<std::uint32_t>(routes_.size()),
-                    static_cast<std::uint32_t>(route.size()), kNone});
-  state_.push_back(State::kFrozen);
+                    static_cast<std::uint32_t>(route.size()), kNone, State::kFrozen});
   weight_.push_back(flow.weight);
   if (recorder_) recorded_.emplace_back(0.0, now_s);
   routes_.insert(routes_.end(), route.begin(), route.end());
@@ -73,7 +72,7 @@ void MaxMin::complete(std::vector<std::uint32_t>& done) {
     std::erase_if(group, [&](std::uint32_t flow) {
       if (flows_[flow].finish != earliest) return false;
       if (recorder_) record(flow, 0);
-      state_[flow] = State::kDone;
+      flows_[flow].state = State::kDone;
       const double usage_weight = flows_[flow].usage_weight;
       for (const std::uint32_t on : route_of(flows_[flow])) {
         total_weight_[on] -= usage_weight;
@@ -148,8 +147,8 @@ void MaxMin::reopen(std::size_t position) {
     double own_weight = 0;
     std::uint32_t own_open = 0;
     for (const std::uint32_t number : group_[own]) {
-      const Flow flow = flows_[number];
-      state_[number] = State::kOpen;
+      Flow& flow = flows_[number];
+      flow.state = State::kOpen;
       const double usage = flow.usage_weight * level;
       for (const std::uint32_t* on = routes + flow.route; on != routes + flow.route + flow.length; ++on) {
         if (*on == own) {
@@ -174,8 +173,8 @@ void MaxMin::reopen(std::size_t position) {
 
 void MaxMin::open_begun() {
   for (const std::uint32_t number : begun_) {
-    const Flow& flow = flows_[number];
-    state_[number] = State::kOpen;
+    Flow& flow = flows_[number];
+    flow.state = State::kOpen;
     for (const std::uint32_t on : route_of(flow)) {
       touch(on);
       links_[on].open_weight += flow.usage_weight;
@@ -277,14 +276,14 @@ void MaxMin::freeze_link(std::uint32_t number, double level) {
   std::vector<std::uint32_t>& group = group_[number];
   std::size_t kept = 0;
   for (const std::uint32_t flow : group) {
-    if (state_[flow] != State::kOpen) continue;
+    if (flows_[flow].state != State::kOpen) continue;
     group[kept++] = flow;
     freeze_flow(flow, state);
   }
   group.resize(kept);
   if (state.open > 0) {
     std::erase_if(on_link_[number], [&](std::uint32_t flow) {
-      if (state_[flow] != State::kOpen) return state_[flow] == State::kDone;
+      if (flows_[flow].state != State::kOpen) return flows_[flow].state == State::kDone;
       freeze_flow(flow, state);
       group.push_back(flow);
       return false;
@@ -298,7 +297,7 @@ void MaxMin::freeze_link(std::uint32_t number, double level) {
 
 inline void MaxMin::freeze_flow(std::uint32_t number, Freezing& on_own) {
   Flow& flow = flows_[number];
-  state_[number] = State::kFrozen;
+  flow.state = State::kFrozen;
   if (flow.group != on_own.link) {
     const double left = flow.group == kNone ? flow.finish : std::max(0.0, flow.finish - clocks_[flow.group].at(now_s_));
     flow.finish = on_own.clock + left;

@@ -42,14 +42,16 @@ class MaxMin {
   void complete(std::vector<std::uint32_t>& done);
 
  private:
-  struct Flow {
+  enum class State : std::uint8_t { kFrozen, kOpen, kDone };
+  // Flows and links are visited in no order, so that none lies across two cache lines.
+  struct alignas(32) Flow {
     double usage_weight;  // count x weight: what a unit of level takes of each link on the route
     double finish;        // reading of its group's clock at which it is done; bytes / weight while it has no group
     std::uint32_t route;  // in routes_
     std::uint32_t length;
     std::uint32_t group;  // the link it froze on, kNone before
+    State state;
   };
-  enum class State : std::uint8_t { kFrozen, kOpen, kDone };
   struct Link {          // what filling goes through: kept small
     double residual;     // capacity less what flows take that froze elsewhere
     double open_weight;  // sum of usage_weight of open flows
@@ -105,7 +107,6 @@ class MaxMin {
   std::vector<std::vector<std::uint32_t>> on_link_;  // flows of each link, some of them done
   std::vector<std::vector<std::uint32_t>> group_;    // those that froze on it
   std::vector<Flow> flows_;
-  std::vector<State> state_;
   std::vector<double> weight_;  // of each flow
   std::vector<std::uint32_t> routes_;
   std::vector<Full> order_;           // links in the order in which they were full: levels never fall along it
