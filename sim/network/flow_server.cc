@@ -1,5 +1,7 @@
 #include "sim/network/flow_server.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace lastbit::sim::network {
@@ -24,6 +26,7 @@ SimTime FlowServer::next_completion() { return {sharing_.next_completion_s()}; }
 void FlowServer::complete(SimTime, std::vector<engine::TaskId>& done) {
   finished_.clear();
   sharing_.complete(finished_);
+  std::sort(finished_.begin(), finished_.end());
   for (const std::uint32_t number : finished_) done.push_back(task_of_[number]);
 }
 

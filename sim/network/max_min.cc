@@ -33,6 +33,13 @@ MaxMin::MaxMin(std::vector<double> capacity, Recorder recorder)
   clocks_.assign(capacity_.size(), {0, 0, 0, kInfinity});
 }
 
+void MaxMin::reserve(std::size_t flows, std::size_t links_of_all_routes) {
+  flows_.reserve(flows);
+  weight_.reserve(flows);
+  begun_.reserve(flows);
+  routes_.reserve(links_of_all_routes);
+}
+
 std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
   const auto number = static_cast<std::uint32_t>(flows_.size());
   now_s_ = now_s;
@@ -60,7 +67,6 @@ void MaxMin::complete(std::vector<std::uint32_t>& done) {
   if (order_.empty()) return;
   now_s_ = std::max(now_s_, finish_s);
   const std::size_t first = order_.back().first;
-  const std::size_t before = done.size();
   redo_level_ = order_[first].level;
   for (std::size_t position = first; position < order_.size(); ++position) {
     const std::uint32_t number = order_[position].link;
@@ -82,7 +88,6 @@ void MaxMin::complete(std::vector<std::uint32_t>& done) {
       return true;
     });
   }
-  std::sort(done.begin() + static_cast<std::ptrdiff_t>(before), done.end());
 }
 
 // Ends the span that the recorder sees of the flow's last rate.

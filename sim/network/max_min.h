@@ -33,12 +33,14 @@ class MaxMin {
 
   explicit MaxMin(std::vector<double> capacity, Recorder recorder = {});
 
+  void reserve(std::size_t flows, std::size_t links_of_all_routes);
   // A flow that begins to share at `now_s`, which never goes back. Returns its number: 0, 1, ...
   // Link numbers are below the number of capacities, and a route has at least one.
   std::uint32_t begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s);
   // When the next flow finishes if nothing else begins; infinity when none is left.
   [[nodiscard]] double next_completion_s();
-  // Ends the flows that finish at next_completion_s() and appends their numbers, in rising order, to `done`.
+  // Ends the flows that finish at next_completion_s() and appends their numbers to `done`, in an order that depends on
+  // nothing but the calls so far.
   void complete(std::vector<std::uint32_t>& done);
 
  private:

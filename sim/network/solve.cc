@@ -16,23 +16,17 @@ namespace {
 // The problem that is simulated: the flows as given, or one a class.
 struct Problem {
   std::vector<double> capacity;
-  FlowList flows;  // start: when they begin to share
-  std::vector<double> weight;
-  std::vector<double> count;
+  FlowList folded;                     // one flow a class; empty when nothing is folded
+  const FlowList* unfolded = nullptr;  // borrowed
+  std::vector<double> begin_s;         // when flows begin to share
+  std::vector<double> weight;          // empty: all 1
+  std::vector<double> count;           // empty: all 1
+
+  [[nodiscard]] const FlowList& flows() const { return unfolded != nullptr ? *unfolded : folded; }
 };
 
-Problem unfolded(const LinkList& links, const FlowList& flows, const Prepared& prepared) {
-  Problem problem{links.capacity, {}, prepared.weight, {}};
-  std::size_t crossed = 0;
-  for (std::size_t flow = 0; flow < flows.size(); ++flow) crossed += flows.route(flow).size();
-  problem.flows.reserve(flows.size(), crossed);
-  for (std::size_t flow = 0; flow < flows.size(); ++flow)
-    problem.flows.add(prepared.active_s[flow], flows.bytes(flow), flows.route(flow));
-  return problem;
-}
-
 // One link a class with the capacity of all, one flow a class that stands for all.
-Problem folded(const FlowList& flows, const Prepared& prepared, const Folding& folding) {
+Problem fold_problem(const FlowList& flows, const Prepared& prepared, const Folding& folding) {
   Problem problem;
   for (std::size_t its = 0; its < folding.capacity.size(); ++its)
     problem.capacity.push_back(folding.capacity[its] * folding.links_in_class[its]);
@@ -41,7 +35,8 @@ Problem folded(const FlowList& flows, const Prepared& prepared, const Folding& f
     const std::uint32_t first = folding.first_flow[its];
     route.clear();
     for (const std::uint32_t link : flows.route(first)) route.push_back(folding.class_of_link[link]);
-    problem.flows.add(prepared.active_s[first], flows.bytes(first), route);
+    problem.folded.add(flows.start_s(first), flows.bytes(first), route);
+    problem.begin_s.push_back(prepared.active_s[first]);
     problem.count.push_back(folding.flows_in_class[its]);
     if (!prepared.weight.empty()) problem.weight.push_back(prepared.weight[first]);
   }
@@ -53,15 +48,18 @@ using Recorder = std::function<void(std::uint32_t flow, double rate, double from
 // Plays one component to its end; completions by flow of the problem.
 void play(const Problem& problem, const Components& components, std::size_t component, std::vector<double>& completion,
           const Recorder& recorder) {
+  const FlowList& flows = problem.flows();
   const std::vector<std::uint32_t>& members = components.flows[component];
   std::vector<std::uint32_t> arrivals = members;
-  std::stable_sort(arrivals.begin(), arrivals.end(), [&problem](std::uint32_t a, std::uint32_t b) {
-    return problem.flows.start_s(a) < problem.flows.start_s(b);
-  });
+  const auto earlier = [&problem](std::uint32_t a, std::uint32_t b) { return problem.begin_s[a] < problem.begin_s[b]; };
+  if (!std::is_sorted(arrivals.begin(), arrivals.end(), earlier))
+    std::stable_sort(arrivals.begin(), arrivals.end(), earlier);
   std::vector<double> capacity(components.links[component]);
-  for (const std::uint32_t flow : members)
-    for (const std::uint32_t link : problem.flows.route(flow))
-      capacity[components.local_link[link]] = problem.capacity[link];
+  std::size_t crossed = 0;
+  for (const std::uint32_t flow : members) {
+    for (const std::uint32_t link : flows.route(flow)) capacity[components.local_link[link]] = problem.capacity[link];
+    crossed += flows.route(flow).size();
+  }
 
   MaxMin::Recorder local_recorder;
   if (recorder)
@@ -69,25 +67,25 @@ void play(const Problem& problem, const Components& components, std::size_t comp
       recorder(arrivals[flow], rate, from_s, to_s);
     };
   MaxMin sharing(std::move(capacity), std::move(local_recorder));
+  sharing.reserve(members.size(), crossed);
   std::vector<std::uint32_t> route;
   std::vector<std::uint32_t> done;
   std::size_t next = 0;  // arrivals are begun in order, so a flow's number in `sharing` is its place among them
   while (true) {
     const double completes_s = sharing.next_completion_s();
     const double arrives_s =
-        next < arrivals.size() ? problem.flows.start_s(arrivals[next]) : std::numeric_limits<double>::infinity();
+        next < arrivals.size() ? problem.begin_s[arrivals[next]] : std::numeric_limits<double>::infinity();
     if (completes_s == arrives_s && next == arrivals.size()) return;
     if (completes_s <= arrives_s) {
       done.clear();
       sharing.complete(done);
       for (const std::uint32_t flow : done) completion[arrivals[flow]] = completes_s;
     }
-    for (; next < arrivals.size() && problem.flows.start_s(arrivals[next]) == arrives_s && arrives_s <= completes_s;
-         ++next) {
+    for (; next < arrivals.size() && problem.begin_s[arrivals[next]] == arrives_s && arrives_s <= completes_s; ++next) {
       const std::uint32_t flow = arrivals[next];
       route.clear();
-      for (const std::uint32_t link : problem.flows.route(flow)) route.push_back(components.local_link[link]);
-      sharing.begin({problem.flows.bytes(flow), problem.weight.empty() ? 1 : problem.weight[flow],
+      for (const std::uint32_t link : flows.route(flow)) route.push_back(components.local_link[link]);
+      sharing.begin({flows.bytes(flow), problem.weight.empty() ? 1 : problem.weight[flow],
                      problem.count.empty() ? 1 : problem.count[flow]},
                     route, arrives_s);
     }
@@ -95,7 +93,7 @@ void play(const Problem& problem, const Components& components, std::size_t comp
 }
 
 std::vector<double> play_all(const Problem& problem, const Components& components, const Recorder& recorder) {
-  std::vector<double> completion(problem.flows.size());
+  std::vector<double> completion(problem.flows().size());
   const auto num = static_cast<std::int64_t>(components.flows.size());
   const std::int64_t grain = recorder ? num : 8;  // a recorder is called from one thread
   core::parallel_for(num, std::max<std::int64_t>(1, grain), [&](std::int64_t begin, std::int64_t end) {
@@ -127,7 +125,7 @@ std::vector<double> bins_of(const Problem& problem, const Components& components
   if (makespan_s <= 0) return all;
   const Recorder recorder = [&](std::uint32_t flow, double rate, double from_s, double to_s) {
     const double sum = rate * (problem.count.empty() ? 1 : problem.count[flow]);
-    for (const std::uint32_t link : problem.flows.route(flow))
+    for (const std::uint32_t link : problem.flows().route(flow))
       add_to_bins({all.data() + link * width, width}, makespan_s, sum, from_s, to_s);
   };
   (void)play_all(problem, components, recorder);
@@ -173,11 +171,13 @@ Answer solve(const LinkList& links, const FlowList& flows, const SolveOptions& o
   Prepared prepared = prepare(links, flows, options.sharing);
   std::optional<Folding> folding;
   if (options.fold && flows.size() > 0) folding = fold(links, flows, prepared);
-  const Problem problem = folding ? folded(flows, prepared, *folding) : unfolded(links, flows, prepared);
+  const Problem problem =
+      folding ? fold_problem(flows, prepared, *folding)
+              : Problem{links.capacity, {}, &flows, std::move(prepared.active_s), std::move(prepared.weight), {}};
   prepared = {};
-  const Components components = find_components(problem.capacity.size(), problem.flows);
+  const Components components = find_components(problem.capacity.size(), problem.flows());
   Answer answer;
-  answer.flow_classes = problem.flows.size();
+  answer.flow_classes = problem.flows().size();
   answer.components = components.flows.size();
   std::vector<double> completion = play_all(problem, components, {});
   for (const double time_s : completion) answer.makespan_s = std::max(answer.makespan_s, time_s);
