@@ -48,7 +48,7 @@ struct Network {
   int nics_per_gpu = 1;
   double nic_peak = 0;        // B/s a NIC and direction
   double nic_attainable = 0;  // B/s, long messages
-  double nic_messages = 0;    // B/s, messages of a token; nic_attainable where not given
+  double nic_messages = 0;    // B/s, messages of a token: message_share of the peak, nic_attainable at most
   double latency_s = 0;       // NIC to NIC by the longest shortest path
   double switch_latency_s = 0;
   double cable_latency_s = 0;

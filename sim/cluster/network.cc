@@ -31,10 +31,9 @@ void read_rates(const io::ConfigReader& reader, Network& network) {
   network.nic_attainable = require_quantity(reader, "nic_attainable", Dimension::kBandwidth);
   check_attainable(reader, "nic_attainable", network.nic_attainable, network.nic_peak);
   network.nic_messages = network.nic_attainable;
-  if (reader.has("nic_messages")) {
-    network.nic_messages = require_quantity(reader, "nic_messages", Dimension::kBandwidth);
-    check_attainable(reader, "nic_messages", network.nic_messages, network.nic_peak);
-  }
+  if (reader.has("message_share"))
+    network.nic_messages =
+        std::min(network.nic_attainable, network.nic_peak * reader.require_in("message_share", 1e-6, 1.0));
   network.link_rate = network.nic_peak;
   if (reader.has("link_rate")) network.link_rate = require_quantity(reader, "link_rate", Dimension::kBandwidth);
 }
