@@ -29,7 +29,10 @@ void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);
 
 // Below `sim`; sim.cc calls them.
+void add_sim_cluster(CLI::App& app, Action& action);
+void add_sim_collective(CLI::App& app, Action& action);
 void add_sim_eplb(CLI::App& app, Action& action);
+void add_sim_network(CLI::App& app, Action& action);
 void add_sim_routing(CLI::App& app, Action& action);
 void add_sim_schedule(CLI::App& app, Action& action);
 void add_sim_train(CLI::App& app, Action& action);

@@ -10,6 +10,9 @@ void add_sim(CLI::App& app, Action& action) {
   add_sim_schedule(*command, action);
   add_sim_routing(*command, action);
   add_sim_eplb(*command, action);
+  add_sim_cluster(*command, action);
+  add_sim_network(*command, action);
+  add_sim_collective(*command, action);
 }
 
 }  // namespace lastbit::cli

@@ -5,13 +5,11 @@
 #include "core/error.h"
 #include "io/config_file.h"
 #include "io/config_reader.h"
+#include "sim/cluster/network.h"
 #include "sim/cluster/quantity.h"
 
 namespace lastbit::sim::cluster {
 namespace {
-
-const std::vector<std::string> kFabrics{"single-switch",          "fat-tree-2", "fat-tree-3",
-                                        "multi-plane-fat-tree-2", "multi-rail", "nvlink-rack-ib"};
 
 Gpu read_gpu(const io::ConfigReader& reader) {
   Gpu gpu;
@@ -22,16 +20,32 @@ Gpu read_gpu(const io::ConfigReader& reader) {
   gpu.sms = static_cast<int>(reader.require_in("sms", std::int64_t{1}, std::int64_t{100000}));
   gpu.hbm_bytes = require_quantity(reader, "hbm_capacity", Dimension::kBytes);
   gpu.hbm_bandwidth = require_quantity(reader, "hbm_bandwidth", Dimension::kBandwidth);
+  if (reader.has("fp4")) gpu.fp4_flops = require_quantity(reader, "fp4", Dimension::kComputeRate);
+  if (reader.has("launch_latency")) gpu.launch_latency_s = require_quantity(reader, "launch_latency", Dimension::kTime);
+  if (reader.has("sync_latency")) gpu.sync_latency_s = require_quantity(reader, "sync_latency", Dimension::kTime);
+  if (reader.has("idle_power")) gpu.idle_power_w = require_quantity(reader, "idle_power", Dimension::kPower);
+  if (reader.has("load_power")) gpu.load_power_w = require_quantity(reader, "load_power", Dimension::kPower);
   reader.finish();
   return gpu;
 }
 
-// "attainable" may not exceed "peak": a swapped or mistyped pair is the commonest slip in such a file.
-void check_attainable(const io::ConfigReader& reader, const std::string& key, double attainable, double peak) {
-  if (attainable > peak) {
-    core::fail_input("{}: key '{}': found {} B/s, expected at most the peak of {} B/s", reader.file(),
-                     reader.dotted(key), attainable, peak);
+// The port each GPU uses: as the file says, else GPUs in order over the ports.
+std::vector<int> read_affinity(const io::ConfigReader& reader, const Node& node) {
+  std::vector<int> all;
+  if (!reader.has("nic_of_gpu")) {
+    for (int gpu = 0; gpu < node.gpus; ++gpu) all.push_back(gpu * node.nics / node.gpus);
+    return all;
   }
+  for (const std::int64_t port : reader.require<std::vector<std::int64_t>>("nic_of_gpu")) {
+    if (port < 0 || port >= node.nics)
+      core::fail_input("{}: key '{}': found NIC {}, expected 0 to {}", reader.file(), reader.dotted("nic_of_gpu"), port,
+                       node.nics - 1);
+    all.push_back(static_cast<int>(port));
+  }
+  if (all.size() != static_cast<std::size_t>(node.gpus))
+    core::fail_input("{}: key '{}': found {} NICs, expected one for each of {} GPUs", reader.file(),
+                     reader.dotted("nic_of_gpu"), all.size(), node.gpus);
+  return all;
 }
 
 Node read_node(const io::ConfigReader& reader) {
@@ -40,23 +54,15 @@ Node read_node(const io::ConfigReader& reader) {
   node.nvlink_peak = require_quantity(reader, "nvlink_peak", Dimension::kBandwidth);
   node.nvlink_attainable = require_quantity(reader, "nvlink_attainable", Dimension::kBandwidth);
   check_attainable(reader, "nvlink_attainable", node.nvlink_attainable, node.nvlink_peak);
+  if (reader.has("nvlink_latency"))
+    node.nvlink_latency_s = require_quantity(reader, "nvlink_latency", Dimension::kTime);
+  if (reader.has("pcie")) node.pcie = require_quantity(reader, "pcie", Dimension::kBandwidth);
+  node.nics = node.gpus;
+  if (reader.has("nics"))
+    node.nics = static_cast<int>(reader.require_in("nics", std::int64_t{1}, std::int64_t{node.gpus}));
+  node.nic_of_gpu = read_affinity(reader, node);
   reader.finish();
   return node;
-}
-
-Network read_network(const io::ConfigReader& reader) {
-  Network network;
-  network.fabric = reader.require_one_of("fabric", kFabrics);
-  if (reader.has("planes")) {
-    network.planes = static_cast<int>(reader.require_in("planes", std::int64_t{1}, std::int64_t{64}));
-  }
-  network.nics_per_gpu = static_cast<int>(reader.require_in("nics_per_gpu", std::int64_t{1}, std::int64_t{16}));
-  network.nic_peak = require_quantity(reader, "nic_peak", Dimension::kBandwidth);
-  network.nic_attainable = require_quantity(reader, "nic_attainable", Dimension::kBandwidth);
-  check_attainable(reader, "nic_attainable", network.nic_attainable, network.nic_peak);
-  network.latency_s = require_quantity(reader, "latency", Dimension::kTime);
-  reader.finish();
-  return network;
 }
 
 }  // namespace
@@ -72,7 +78,7 @@ Cluster load_cluster(const std::string& name_or_path, const std::vector<Override
   cluster.calibration = reader.get_or<std::string>("calibration", "");
   cluster.gpu = read_gpu(reader.require_object("gpu"));
   cluster.node = read_node(reader.require_object("node"));
-  cluster.network = read_network(reader.require_object("network"));
+  cluster.network = read_network(reader.require_object("network"), cluster.nodes, cluster.node);
   reader.ignore("source");
   reader.finish();
   return cluster;

@@ -28,6 +28,8 @@ constexpr std::array kBandwidthUnits{Unit{"B/s", 1},        Unit{"kB/s", 1e3},  
                                      Unit{"Tb/s", 0.125e12}};
 constexpr std::array kComputeUnits{Unit{"FLOPS", 1}, Unit{"GFLOPS", 1e9}, Unit{"TFLOPS", 1e12}, Unit{"PFLOPS", 1e15}};
 
+constexpr std::array kPowerUnits{Unit{"W", 1}, Unit{"kW", 1e3}, Unit{"MW", 1e6}};
+
 struct Family {
   std::span<const Unit> units;
   const char* example;
@@ -43,6 +45,8 @@ Family family(Dimension dimension) {
       return {kBandwidthUnits, "a bandwidth such as \"400 Gb/s\" or \"50 GB/s\""};
     case Dimension::kComputeRate:
       return {kComputeUnits, "a rate such as \"989 TFLOPS\""};
+    case Dimension::kPower:
+      return {kPowerUnits, "a power such as \"700 W\""};
   }
   core::fail_input("unknown dimension");
 }

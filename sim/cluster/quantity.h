@@ -13,6 +13,7 @@ enum class Dimension {
   kBytes,        // -> B
   kBandwidth,    // -> B/s; bits when written "b/s"
   kComputeRate,  // -> FLOP/s
+  kPower,        // -> W
 };
 
 // The value in SI units. `where` ("FILE: key 'a.b'") begins the message of an Error(kInput): no number, no unit, a unit
