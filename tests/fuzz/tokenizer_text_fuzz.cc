@@ -1,0 +1,40 @@
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "text/bpe_trainer.h"
+#include "text/small_tokenizer.h"
+#include "text/stream_decoder.h"
+#include "text/utf8.h"
+
+namespace {
+
+const lastbit::text::Tokenizer& tokenizer() {
+  static const lastbit::text::Tokenizer made(lastbit::testing::small_vocabulary(600), "small");
+  return made;
+}
+
+}  // namespace
+
+// Any bytes: they come back, whole and streamed; valid UTF-8 is split as the expressions say; the stream shows whole
+// code points.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace lastbit::text;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const std::vector<TokenId> ids = tokenizer().encode(text);
+  if (tokenizer().decode(ids) != text) std::abort();
+  StreamDecoder stream(tokenizer());
+  std::string streamed;
+  for (const TokenId id : ids) {
+    streamed += stream.push(id);
+    if (unfinished_utf8_bytes(streamed) != 0) std::abort();
+  }
+  if (streamed + stream.finish() != text) std::abort();
+  if (valid_utf8_prefix(text) != size) return 0;
+  static const PreTokenizer splits = PreTokenizer::deepseek_v3();
+  std::vector<TextSpan> pieces;
+  for (std::size_t at = 0; at < size;) at = splits.split(text, at, pieces);
+  if (pieces != splits.split_plainly(text)) std::abort();
+  return 0;
+}
