@@ -8,14 +8,6 @@
 #include "core/error.h"
 
 namespace lastbit::corpus {
-namespace {
-
-std::string string_or_empty(const nlohmann::json& object, const std::string& key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-}  // namespace
 
 DocumentSource::DocumentSource(const std::vector<std::string>& inputs, std::size_t block_bytes, std::size_t most_bytes)
     : inputs_(inputs), block_bytes_(block_bytes), most_bytes_(most_bytes) {
@@ -58,9 +50,9 @@ std::vector<DocumentPlace> DocumentSource::next() {
 
 Document read_document(const DocumentPlace& place, const PrepareConfig& config) {
   if (place.line == 0) return {std::string(place.bytes), "", ""};
-  JsonLine line = parse_json_line(place.bytes, config.text_field, place_name(place, config));
-  return {std::move(line.text), string_or_empty(line.rest, config.language_field),
-          string_or_empty(line.rest, config.url_field)};
+  std::vector<std::string> fields = parse_json_strings(
+      place.bytes, {config.text_field, config.language_field, config.url_field}, place_name(place, config));
+  return {std::move(fields[0]), std::move(fields[1]), std::move(fields[2])};
 }
 
 std::string place_name(const DocumentPlace& place, const PrepareConfig& config) {

@@ -58,6 +58,72 @@ std::string without_stand_ins(std::string_view text) {
   return result;
 }
 
+// Keeps the strings of some fields of one object.
+class StringFields : public nlohmann::json_sax<json> {
+ public:
+  StringFields(const std::vector<std::string>& fields, const std::string& name)
+      : fields_(fields), name_(name), values_(fields.size()) {}
+
+  [[nodiscard]] bool is_object() const { return is_object_; }
+  [[nodiscard]] bool has_first() const { return has_first_; }
+  [[nodiscard]] std::vector<std::string>& values() { return values_; }
+
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(number_integer_t /*value*/) override { return true; }
+  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+  bool binary(binary_t& /*value*/) override { return true; }
+  bool string(string_t& value) override {
+    if (depth_ != 1 || wanted_ == fields_.size()) return true;
+    values_[wanted_] = std::move(value);
+    has_first_ = has_first_ || wanted_ == 0;
+    return true;
+  }
+  bool start_object(std::size_t /*size*/) override {
+    is_object_ = is_object_ || depth_ == 0;
+    ++depth_;
+    return true;
+  }
+  bool start_array(std::size_t /*size*/) override {
+    ++depth_;
+    return true;
+  }
+  bool end_object() override {
+    --depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool key(string_t& value) override {
+    if (depth_ != 1) return true;
+    if (std::ranges::find(keys_, value) != keys_.end())
+      core::fail_input("{}: key '{}' is there twice", name_, value.substr(0, 60));
+    wanted_ = static_cast<std::size_t>(std::ranges::find(fields_, value) - fields_.begin());
+    keys_.push_back(std::move(value));
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string& /*token*/,
+                   const nlohmann::detail::exception& error) override {
+    const std::string reason = error.what();  // "[json.exception...] parse error at line 1, column 2: what"
+    const std::size_t colon = reason.find(": ");
+    core::fail_input("{}: byte {}: {}", name_, position,
+                     reason.substr(colon == std::string::npos ? 0 : colon + 2, 200));
+  }
+
+ private:
+  const std::vector<std::string>& fields_;
+  const std::string& name_;
+  std::vector<std::string> values_;
+  std::vector<std::string> keys_;  // a line has few
+  std::size_t wanted_ = 0;         // the field whose value comes, fields_.size() for another
+  int depth_ = 0;
+  bool is_object_ = false;
+  bool has_first_ = false;
+};
+
 std::string dump(const json& value, const std::string& name) {
   try {
     return value.dump();
@@ -89,6 +155,21 @@ JsonLine parse_json_line(std::string_view line, const std::string& field, const 
     if (has_stand_ins(others)) core::fail_input("{}: bytes that are not UTF-8 outside of '{}'", name, field);
   }
   return result;
+}
+
+std::vector<std::string> parse_json_strings(std::string_view line, const std::vector<std::string>& fields,
+                                            const std::string& name) {
+  const bool utf8 = text::valid_utf8_prefix(line) == line.size();
+  const std::string replaced = utf8 ? std::string() : with_stand_ins(line, name);
+  if (!utf8) line = replaced;
+  StringFields reader(fields, name);
+  if (!json::sax_parse(line.begin(), line.end(), &reader) || !reader.is_object())
+    core::fail_input("{}: found no object, expected one", name);
+  if (!reader.has_first()) core::fail_input("{}: no '{}' that is a string", name, fields.front());
+  std::vector<std::string> values = std::move(reader.values());
+  if (!utf8)
+    for (std::string& value : values) value = without_stand_ins(value);
+  return values;
 }
 
 std::string json_string(std::string_view bytes) {

@@ -24,6 +24,11 @@ struct JsonLine {
 // UTF-8 elsewhere.
 [[nodiscard]] JsonLine parse_json_line(std::string_view line, const std::string& field, const std::string& name);
 
+// Strings of a line's object: field k of `fields` at place k, empty when it is missing or no string, but the first has
+// to be there. In one pass: what is in other fields is checked to be JSON and left out. Bytes and errors as above.
+[[nodiscard]] std::vector<std::string> parse_json_strings(std::string_view line, const std::vector<std::string>& fields,
+                                                          const std::string& name);
+
 // The object of a line: strict, in UTF-8.
 [[nodiscard]] nlohmann::json parse_json_object(std::string_view line, const std::string& name);
 

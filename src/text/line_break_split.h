@@ -2,6 +2,7 @@
 // learn that a text never ends between the two (DeepSeek-V3, arXiv 2412.19437, section 4.1: token boundary bias).
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -26,6 +27,7 @@ class LineBreakSplitter {
 
  private:
   std::vector<std::vector<TokenId>> parts_;  // by id; empty for tokens that stay
+  std::vector<std::uint8_t> splits_;         // by id: whether it has parts; small enough for a near cache
   std::size_t splittable_ = 0;
   double share_;
 };

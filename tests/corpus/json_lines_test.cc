@@ -39,6 +39,17 @@ TEST(JsonLines, RefusesWhatIsNoDocument) {
   expect_refused("{\"text\":\"\\ud800\"}", "x.jsonl:3");
 }
 
+TEST(JsonLines, StringsOfFieldsComeInOnePass) {
+  const std::vector<std::string> fields{"text", "language"};
+  using Strings = std::vector<std::string>;
+  EXPECT_EQ(parse_json_strings("{\"language\":\"en\",\"x\":{\"text\":1},\"text\":\"a\xff\"}", fields, "x"),
+            (Strings{"a\xff", "en"}));
+  EXPECT_EQ(parse_json_strings(R"({"language":["de"],"text":"a"})", fields, "x"), (Strings{"a", ""}));
+  for (const std::string line : {"{\"language\":\"en\"}", "{\"text\":1}", "[\"text\"]", "\"text\"", "{\"text\":\"a\"",
+                                 "{\"text\":\"a\",\"text\":\"b\"}", ""})
+    EXPECT_THROW((void)parse_json_strings(line, fields, "x"), core::Error) << line;
+}
+
 TEST(JsonLines, BlocksHaveWholeLines) {
   const testing::TempDir folder;
   io::write_text_file(folder.file("x.jsonl"), "one\n\n  \ntwo\r\nthree");
