@@ -124,7 +124,7 @@ void add_stats(CLI::App& parent, Action& action) {
   command->callback([options, &action] { action = [options] { return run_stats(*options); }; });
 }
 
-struct TrainOptions {
+struct VocabularyOptions {
   std::vector<std::string> in;
   std::string out;
   std::string preset;
@@ -139,7 +139,7 @@ std::vector<std::string> default_special_tokens() {
           "<｜fim▁hole｜>",          "<｜fim▁end｜>",         "<｜User｜>",  "<｜Assistant｜>"};
 }
 
-std::int64_t vocab_size_of(const TrainOptions& options) {
+std::int64_t vocab_size_of(const VocabularyOptions& options) {
   if (options.preset.empty() == (options.vocab_size == 0))
     core::fail_input("tokenizer train wants either --vocab-size or --preset");
   if (options.vocab_size != 0) return options.vocab_size;
@@ -147,7 +147,7 @@ std::int64_t vocab_size_of(const TrainOptions& options) {
   return options.preset == "100k" ? 100'000 : 128'000;
 }
 
-int run_train(const TrainOptions& options) {
+int run_train_vocabulary(const VocabularyOptions& options) {
   text::BpeTraining training;
   training.vocab_size = static_cast<std::size_t>(vocab_size_of(options));
   training.min_frequency = static_cast<std::uint64_t>(options.min_frequency);
@@ -170,9 +170,9 @@ int run_train(const TrainOptions& options) {
   return core::kExitOk;
 }
 
-void add_train(CLI::App& parent, Action& action) {
+void add_train_vocabulary(CLI::App& parent, Action& action) {
   CLI::App* command = parent.add_subcommand("train", "A byte-level BPE vocabulary with DeepSeek-V3's splits");
-  const auto options = std::make_shared<TrainOptions>();
+  const auto options = std::make_shared<VocabularyOptions>();
   command->add_option("--in", options->in, kDocumentsHelp)->required();
   command->add_option("--out", options->out, "tokenizer.json")->required();
   command->add_option("--vocab-size", options->vocab_size, "Tokens, special ones and the 256 bytes included")
@@ -185,7 +185,7 @@ void add_train(CLI::App& parent, Action& action) {
   command->add_option("--special", options->special,
                       "Special tokens, ids from 0 (default: DeepSeek-V3's for the ends of a text, padding, fill in "
                       "the middle and turns of a dialogue)");
-  command->callback([options, &action] { action = [options] { return run_train(*options); }; });
+  command->callback([options, &action] { action = [options] { return run_train_vocabulary(*options); }; });
 }
 
 }  // namespace
@@ -195,7 +195,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
   command->require_subcommand(1);
   add_encode(*command, action);
   add_decode(*command, action);
-  add_train(*command, action);
+  add_train_vocabulary(*command, action);
   add_stats(*command, action);
 }
 

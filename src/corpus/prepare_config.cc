@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "corpus/checksum.h"
 #include "io/config_file.h"
 #include "io/config_reader.h"
 #include "io/data_dir.h"
@@ -164,7 +165,10 @@ json effective_config(const PrepareConfig& config) {
             {"near", config.near_duplicates},
             {"threshold", config.near_threshold},
             {"shingle_words", config.shingle_words}}},
-          {"tokenizer", {{"file", config.tokenizer}, {"line_break_share", config.line_break_share}}},
+          {"tokenizer",
+           {{"file", config.tokenizer},
+            {"crc32", crc32_of_file(config.tokenizer)},
+            {"line_break_share", config.line_break_share}}},
           {"fim",
            {{"rate", fim.rate},
             {"order", fim.order == text::FimOrder::kPsm ? "psm" : "spm"},

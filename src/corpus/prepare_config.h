@@ -40,7 +40,8 @@ struct PrepareConfig {
 // values out of range, inputs that are not there.
 [[nodiscard]] PrepareConfig load_prepare_config(const std::string& path);
 
-// Everything that decides what comes out, but where it goes and how much memory that takes.
+// Everything that decides what comes out, with the sizes of the inputs and a checksum of the tokenizer; not where it
+// goes and how much memory that takes.
 [[nodiscard]] nlohmann::json effective_config(const PrepareConfig& config);
 
 }  // namespace lastbit::corpus

@@ -1,7 +1,6 @@
 #include "corpus/shards.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <limits>
@@ -11,6 +10,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "corpus/checksum.h"
 #include "io/config_reader.h"
 #include "io/file_bytes.h"
 #include "io/hdf5.h"
@@ -22,15 +22,6 @@ namespace {
 
 using tensor::Tensor;
 using text::TokenId;
-
-std::uint32_t crc32_of(std::span<const std::byte> bytes) {
-  uLong sum = ::crc32(0, nullptr, 0);
-  constexpr std::size_t kAtATime = std::size_t{1} << 30U;
-  for (std::size_t at = 0; at < bytes.size(); at += kAtATime)
-    sum = ::crc32(sum, reinterpret_cast<const Bytef*>(bytes.data() + at),
-                  static_cast<uInt>(std::min(kAtATime, bytes.size() - at)));
-  return static_cast<std::uint32_t>(sum);
-}
 
 // 0 .. count - 1 in an order that depends on seed, purpose and `layer` alone: sorted by 64 random bits, ties by number.
 std::vector<std::uint32_t> shuffled(std::size_t count, std::uint64_t seed, std::string_view purpose,
