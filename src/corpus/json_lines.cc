@@ -210,6 +210,7 @@ LineBlocks::LineBlocks(const std::string& path) : file_(io::FileBytes::open(path
 
 std::vector<LineBlocks::Line> LineBlocks::next(std::size_t bytes) {
   const std::string_view text = file_->text();
+  file_->forget();
   std::vector<Line> lines;
   const std::size_t stop = at_ + std::min(bytes, text.size() - at_);
   while (at_ < text.size() && (at_ < stop || lines.empty())) {

@@ -50,7 +50,8 @@ class LineBlocks {
     std::string_view text;
     std::int64_t number = 0;  // from 1
   };
-  // The next lines, of about `bytes` bytes in all; empty at the end. Views last as long as this object.
+  // The next lines, of about `bytes` bytes in all; empty at the end. Views last as long as this object; the memory of
+  // earlier ones goes back to the system.
   [[nodiscard]] std::vector<Line> next(std::size_t bytes);
 
  private:

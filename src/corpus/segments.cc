@@ -253,11 +253,7 @@ class SegmentMaker {
   }
 
   void open_tokens(std::size_t index, Segment& segment) const {
-    segment.tokens = io::FileBytes::open(tokens_path(index));
-    const std::size_t expected = static_cast<std::size_t>(segment.statistics.kept_tokens) * sizeof(TokenId);
-    if (segment.tokens->bytes().size() != expected)
-      core::fail_input("{}: {} bytes, expected {}; remove it and its .h5 to make it again", tokens_path(index),
-                       segment.tokens->bytes().size(), expected);
+    segment.tokens = std::make_shared<TokenFile>(tokens_path(index), segment.statistics.kept_tokens);
   }
 
   // A segment of an earlier run; its documents go into the tables of duplicates again.
@@ -302,11 +298,6 @@ void PrepareStatistics::add(const PrepareStatistics& other) {
   kept_bytes += other.kept_bytes;
   kept_tokens += other.kept_tokens;
   for (const auto& [reason, count] : other.dropped) dropped[reason] += count;
-}
-
-std::span<const text::TokenId> Segment::range(std::int64_t begin, std::int64_t end) const {
-  const auto* first = reinterpret_cast<const TokenId*>(tokens->bytes().data());
-  return {first + begin, static_cast<std::size_t>(end - begin)};
 }
 
 std::vector<Segment> make_segments(const PrepareConfig& config, const std::string& folder,

@@ -6,13 +6,12 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "corpus/document_tokens.h"
 #include "corpus/prepare_config.h"
-#include "io/file_bytes.h"
+#include "corpus/token_file.h"
 #include "text/tokenizer.h"
 
 namespace lastbit::corpus {
@@ -29,14 +28,11 @@ struct PrepareStatistics {
 
 // A segment on disk.
 struct Segment {
-  std::vector<std::int64_t> lengths;    // tokens of each document that was kept
-  std::vector<std::int64_t> documents;  // their numbers among all documents read
-  std::shared_ptr<const io::FileBytes> tokens;
+  std::vector<std::int64_t> lengths;        // tokens of each document that was kept
+  std::vector<std::int64_t> documents;      // their numbers among all documents read
+  std::shared_ptr<const TokenFile> tokens;  // of all documents, one after another
   PrepareStatistics statistics;
   std::string dropped;  // lines of JSON
-
-  // Tokens [begin, end) of all documents of the segment, one after another.
-  [[nodiscard]] std::span<const text::TokenId> range(std::int64_t begin, std::int64_t end) const;
 };
 
 // Makes the segments of a config below `folder`, or finds those that are there. progress(bytes done, in all).

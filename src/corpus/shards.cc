@@ -123,10 +123,10 @@ class ShardWriter {
       const text::Piece& piece = packing.pieces[static_cast<std::size_t>(index)];
       const DocumentRange& document = documents[static_cast<std::size_t>(piece.document)];
       const std::int64_t begin = document.begin + piece.offset;
-      const auto from = segments_[document.segment].range(begin, begin + piece.length);
-      std::ranges::copy(from, tokens.begin() + static_cast<std::ptrdiff_t>(place));
-      std::fill_n(segments.begin() + static_cast<std::ptrdiff_t>(place), from.size(), number++);
-      place += from.size();
+      const auto length = static_cast<std::size_t>(piece.length);
+      segments_[document.segment].tokens->read(begin, tokens.subspan(place, length));
+      std::ranges::fill(segments.subspan(place, length), number++);
+      place += length;
     }
     std::fill(tokens.begin() + static_cast<std::ptrdiff_t>(place), tokens.end(), padding_);
     std::fill(segments.begin() + static_cast<std::ptrdiff_t>(place), segments.end(), -1);

@@ -84,8 +84,9 @@ std::size_t rows_for(double threshold) {
   constexpr double kMissed = 0.01;
   std::size_t rows = 1;
   for (std::size_t longer = 2; longer <= 32; ++longer) {
-    const auto bands = static_cast<double>(kMinHashes / longer);
-    if (std::pow(1 - std::pow(threshold, static_cast<double>(longer)), bands) <= kMissed) rows = longer;
+    const std::size_t bands = kMinHashes / longer;
+    const double missed = std::pow(1 - std::pow(threshold, static_cast<double>(longer)), static_cast<double>(bands));
+    if (missed <= kMissed) rows = longer;
   }
   return rows;
 }
