@@ -14,7 +14,7 @@
 namespace lastbit::corpus {
 
 // One object of a JSONL file, with one string field taken out, whose bytes need not be UTF-8.
-struct JsonLine {
+struct JsonLine {       // NOLINT(bugprone-exception-escape): nlohmann's move checks an invariant
   nlohmann::json rest;  // the object without `field`
   std::string text;
 };

@@ -64,8 +64,8 @@ void Tokenizer::add_tokens(const std::string& name) {
     if (!ids_.add(content, id)) core::fail_input("{}: token '{}' is there twice", name, shortened(content));
     if (kinds_[id] != kAbsent) core::fail_input("{}: id {} is there twice", name, id);
     kinds_[id] = kOrdinary;
-    std::optional<std::string> bytes = from_byte_alphabet(content);
-    bytes_[id] = bytes ? std::move(*bytes) : content;
+    const std::optional<std::string> bytes = from_byte_alphabet(content);
+    bytes_[id] = bytes ? *bytes : content;
   }
   token_count_ = description_.vocab.size();
   if (!description_.ignore_merges) return;
@@ -106,7 +106,9 @@ BpeModel Tokenizer::make_model(const std::string& name) const {
   std::vector<Merge> merges;
   merges.reserve(description_.merges.size());
   std::string joined;
-  for (const auto& [left, right] : description_.merges) {
+  for (const auto& merge : description_.merges) {
+    const std::string& left = merge.first;
+    const std::string& right = merge.second;
     const auto require = [&](const std::string& content) {
       const std::optional<TokenId> id = find(content);
       if (!id)

@@ -20,7 +20,7 @@
 namespace lastbit::text {
 
 // What a tokenizer.json says, checked only in so far as it is of the right types.
-struct TokenizerDescription {
+struct TokenizerDescription {  // NOLINT(bugprone-exception-escape): nlohmann's move checks an invariant
   std::vector<std::pair<std::string, TokenId>> vocab;       // contents in the byte alphabet
   std::vector<std::pair<std::string, std::string>> merges;  // in order of rank
   bool ignore_merges = false;                               // a piece that is a token is that token

@@ -208,7 +208,8 @@ json field_or_null(const json& object, const std::string& key) {
 void refuse_options(const json& model, const std::string& name) {
   for (const char* key : {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
     const json value = field_or_null(model, key);
-    if (!value.is_null() && value != "") core::fail_unsupported("{}: model.{}, supported is null", name, key);
+    const bool unset = value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty());
+    if (!unset) core::fail_unsupported("{}: model.{}, supported is null", name, key);
   }
   const json dropout = field_or_null(model, "dropout");
   if (!dropout.is_null() && dropout != 0) core::fail_unsupported("{}: model.dropout, supported is null", name);
@@ -271,7 +272,7 @@ std::string tokenizer_json(const TokenizerDescription& description) {
   for (const auto& [content, id] : vocab)
     static_cast<std::vector<std::pair<const std::string, nlohmann::ordered_json>>&>(entries).emplace_back(content, id);
   nlohmann::ordered_json merges = nlohmann::ordered_json::array();
-  for (const auto& [left, right] : description.merges) merges.push_back(left + ' ' + right);
+  for (const auto& [left, right] : description.merges) merges.push_back(fmt::format("{} {}", left, right));
   nlohmann::ordered_json added = nlohmann::ordered_json::array();
   for (const AddedToken& token : description.added)
     added.push_back({{"id", token.id},

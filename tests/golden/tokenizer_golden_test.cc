@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "corpus/tokenize_files.h"
 #include "io/json.h"
@@ -77,6 +78,30 @@ TEST(TokenizerGolden, DeepseekInvalidAndPartialText) {
     std::string streamed;
     for (const TokenId id : ids) streamed += stream.push(id);
     EXPECT_EQ(text::replace_invalid_utf8(streamed + stream.finish()), decoded) << entry;
+  }
+}
+
+TEST(TokenizerGolden, DeepseekRoundTrips) {
+  LASTBIT_NEEDS_V3_TOKENIZER();
+  text::Encoder encoder(v3());
+  const auto there_and_back = [&](const std::string& bytes) {
+    Ids ids;
+    encoder.encode(bytes, ids);
+    return v3().decode(ids);
+  };
+  std::string scalars;
+  for (char32_t value = 0; value < 0x110000; ++value) {
+    if (value >= 0xd800 && value < 0xe000) continue;
+    text::append_utf8(scalars, value);
+    if (scalars.size() < 4096 && value != 0x10ffff) continue;
+    ASSERT_EQ(there_and_back(scalars), scalars);
+    scalars.clear();
+  }
+  std::mt19937 random(9);
+  for (int i = 0; i < 10'000; ++i) {
+    std::string bytes(random() % 64, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random() % 256);
+    ASSERT_EQ(there_and_back(bytes), bytes);
   }
 }
 
