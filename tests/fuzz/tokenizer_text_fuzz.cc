@@ -22,7 +22,9 @@ const lastbit::text::Tokenizer& tokenizer() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lastbit::text;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const std::vector<TokenId> ids = tokenizer().encode(text);
+  static Encoder encoder(tokenizer());
+  std::vector<TokenId> ids;
+  encoder.encode(text, ids);
   if (tokenizer().decode(ids) != text) std::abort();
   const bool utf8 = valid_utf8_prefix(text) == size;
   StreamDecoder stream(tokenizer());
