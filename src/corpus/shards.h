@@ -30,7 +30,7 @@ struct ShardTotals {
 // Documents in a shuffled order (seeded) fill shards of about shard_tokens; each is packed by itself and its windows
 // are shuffled. Writes `folder`/shard-00000.h5 and so on, each with tokens [windows, window] u32, segments
 // [windows, window] i32 (which piece of the window, -1 for padding) and pieces [pieces, 4] i64 (window, document,
-// offset, length). progress(documents done, in all). Shards that are there and have the right size are made again.
+// offset, length). progress(documents done, in all). An interrupted run makes all of them again.
 [[nodiscard]] std::vector<ShardEntry> write_shards(
     const PrepareConfig& config, const std::vector<Segment>& segments, text::TokenId padding, const std::string& folder,
     ShardTotals& totals, const std::function<void(std::uint64_t done, std::uint64_t all)>& progress = {});

@@ -149,11 +149,13 @@ TEST_F(PrepareData, FillsInTheMiddle) {
   const ShardIndex shards = load_shard_index(file("out"));
   int begins = 0;
   int holes = 0;
-  for (std::size_t s = 0; s < shards.shards.size(); ++s)
-    for (const text::TokenId token : load_shard(shards, s).tokens.values<text::TokenId>()) {
+  for (std::size_t s = 0; s < shards.shards.size(); ++s) {
+    const Shard shard = load_shard(shards, s);
+    for (const text::TokenId token : shard.tokens.values<text::TokenId>()) {
       begins += token == tokenizer.find("<｜fim▁begin｜>") ? 1 : 0;
       holes += token == tokenizer.find("<｜fim▁hole｜>") ? 1 : 0;
     }
+  }
   EXPECT_NEAR(begins, 355, 12);  // all but what concat drops
   EXPECT_NEAR(holes, begins, 12);
 }
