@@ -124,6 +124,25 @@ class StringFields : public nlohmann::json_sax<json> {
   bool has_first_ = false;
 };
 
+// Writing a value of JSON takes stack for each level.
+void refuse_deep_nesting(std::string_view line, const std::string& name) {
+  constexpr int kDeepest = 200;
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t at = 0; at < line.size(); ++at) {
+    const char c = line[at];
+    if (quoted && c == '\\') {
+      ++at;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && (c == '[' || c == '{')) {
+      if (++depth > kDeepest) core::fail_input("{}: nested deeper than {}", name, kDeepest);
+    } else if (!quoted && (c == ']' || c == '}')) {
+      --depth;
+    }
+  }
+}
+
 std::string dump(const json& value, const std::string& name) {
   try {
     return value.dump();
@@ -135,6 +154,7 @@ std::string dump(const json& value, const std::string& name) {
 }  // namespace
 
 json parse_json_object(std::string_view line, const std::string& name) {
+  refuse_deep_nesting(line, name);
   json object = io::parse_json(line, name);
   if (!object.is_object()) core::fail_input("{}: {}, expected an object", name, object.type_name());
   return object;

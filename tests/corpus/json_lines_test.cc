@@ -37,6 +37,9 @@ TEST(JsonLines, RefusesWhatIsNoDocument) {
   expect_refused("{\"id\":\"\xff\",\"text\":\"y\"}", "outside of 'text'");
   expect_refused("{\"text\":\"\xff\U0010f0ff\"}", "U+10F000");
   expect_refused("{\"text\":\"\\ud800\"}", "x.jsonl:3");
+  expect_refused("{\"text\":\"a\",\"x\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}",
+                 "nested deeper");
+  EXPECT_EQ(parse_json_line("{\"text\":\"" + std::string(1000, '[') + "\\\"\"}", "text", "x").text.size(), 1001U);
 }
 
 TEST(JsonLines, StringsOfFieldsComeInOnePass) {
