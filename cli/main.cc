@@ -27,6 +27,8 @@ void add_commands(CLI::App& app, Action& action) {
   add_sim(app, action);
   add_units(app, action);
   add_study(app, action);
+  add_tokenizer(app, action);
+  add_data(app, action);
   add_presets(app, action);
   add_doctor(app, action);
 }

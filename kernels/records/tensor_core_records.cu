@@ -265,8 +265,10 @@ void write_npy(const std::string& path, const void* codes, size_t rows, size_t c
     std::exit(2);
   }
   const char* type = width == 1 ? "|u1" : width == 2 ? "<u2" : "<u4";
-  std::string header = std::string("{'descr': '") + type + "', 'fortran_order': False, 'shape': (" +
-                       std::to_string(rows) + "," + (cols == 0 ? "" : " " + std::to_string(cols)) + "), }";
+  std::string header = "{'descr': '";
+  header.append(type).append("', 'fortran_order': False, 'shape': (").append(std::to_string(rows)).append(",");
+  if (cols != 0) header.append(" ").append(std::to_string(cols));
+  header.append("), }");
   while ((10 + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';
   const auto length = static_cast<uint16_t>(header.size());

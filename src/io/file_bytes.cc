@@ -67,6 +67,10 @@ std::shared_ptr<const FileBytes> FileBytes::open(const std::string& path) {
   return file;
 }
 
+void FileBytes::forget() const {
+  if (mapped_) (void)madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 FileBytes::~FileBytes() {
   if (mapped_) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }

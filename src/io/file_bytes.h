@@ -21,6 +21,8 @@ class FileBytes {
 
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
   [[nodiscard]] std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  // Gives the memory of what was read so far back to the system; reading it again brings it back.
+  void forget() const;
 
  private:
   FileBytes() = default;

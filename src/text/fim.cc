@@ -4,31 +4,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "text/utf8.h"
 
 namespace lastbit::text {
 namespace {
-
-// The bytes of the code point at `i`; 0 when there is none in UTF-8 (RFC 3629: no surrogates, no overlong forms).
-std::size_t code_point_bytes(std::string_view text, std::size_t i) {
-  const auto byte = [&](std::size_t k) { return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0U; };
-  const auto follows = [&](std::size_t k, unsigned least = 0x80, unsigned most = 0xbf) {
-    return byte(k) >= least && byte(k) <= most;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const unsigned least = first == 0xe0 ? 0xa0 : 0x80;
-    const unsigned most = first == 0xed ? 0x9f : 0xbf;
-    return follows(1, least, most) && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const unsigned least = first == 0xf0 ? 0x90 : 0x80;
-    const unsigned most = first == 0xf4 ? 0x8f : 0xbf;
-    return follows(1, least, most) && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
-}
 
 // Where each code point starts, and the end of the text.
 std::vector<std::size_t> code_point_starts(std::string_view text) {

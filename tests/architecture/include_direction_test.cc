@@ -26,10 +26,11 @@ const std::map<std::string, std::set<std::string>>& allowed_includes() {
       {"check", {"core", "numerics", "tensor", "io", "ops", "model", "text", "train", "infer"}},
       {"model", {"core", "numerics", "tensor", "ops", "io"}},
       {"text", {"core"}},
+      {"corpus", {"core", "tensor", "io", "text"}},
       {"train", {"core", "numerics", "tensor", "ops", "model", "io", "text"}},
       {"infer", {"core", "numerics", "tensor", "ops", "model", "io", "text"}},
       {"sim", {"core", "io", "ops/cost.h", "model/config.h", "model/config_file.h", "model/counts.h"}},
-      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "text", "train", "infer", "check", "sim"}},
+      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "text", "corpus", "train", "infer", "check", "sim"}},
   };
   return table;
 }
