@@ -15,7 +15,8 @@ using testing::run_cli;
 TEST(CheckGpuRecords, PrintsATableOfMatches) {
   const CliResult result = run_cli({"check", "gpu-records"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  for (const char* part : {"hopper_wgmma", "b200_mma_sync", "V100", "C taken as 0", "hopper_mma_sync", "e4m3 x e5m2", "1576 of 1576 records match"})
+  for (const char* part : {"hopper_wgmma", "b200_mma_sync", "V100", "C taken as 0", "hopper_mma_sync", "e4m3 x e5m2",
+                           "1576 of 1576 records match"})
     EXPECT_NE(result.out.find(part), std::string::npos) << part << " in\n" << result.out;
 }
 

@@ -18,7 +18,7 @@ TEST(Units, AreListedWithWhatTheyWereHeldTo) {
   EXPECT_NE(text.out.find("hopper_wgmma"), std::string::npos);
   EXPECT_NE(text.out.find("unverified"), std::string::npos);
   const nlohmann::json all = nlohmann::json::parse(run_cli({"units", "--json"}).out);
-  EXPECT_EQ(all.at("unit").size(), 9u);
+  EXPECT_EQ(all.at("unit").size(), 10u);
   const nlohmann::json one = nlohmann::json::parse(run_cli({"units", "hopper_wgmma+clamped_e", "--json"}).out);
   EXPECT_EQ(one.at("unit").at(0).at("row").at(0).at("least_alignment"), -133);
   EXPECT_EQ(one.at("unit").at(0).at("row").at(0).at("vectorised"), false);
