@@ -21,6 +21,7 @@ void add_golden(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_init(CLI::App& app, Action& action);
+void add_convert(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_units(CLI::App& app, Action& action);
 void add_study(CLI::App& app, Action& action);

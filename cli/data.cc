@@ -26,7 +26,7 @@ void print_statistics(const nlohmann::json& statistics) {
     std::cout << fmt::format("{:<18}{} ({})\n", "dropped", count.dump(), reason);
 }
 
-int run_prepare(const std::string& path, bool json) {
+int run_prepare(const std::string& path, bool as_json) {
   const corpus::PrepareConfig config = corpus::load_prepare_config(path);
   std::optional<Progress> progress;
   std::string shown;
@@ -41,7 +41,7 @@ int run_prepare(const std::string& path, bool json) {
         progress->show(static_cast<double>(done) * unit, static_cast<double>(all) * unit);
       });
   if (progress) progress->finish();
-  if (json) {
+  if (as_json) {
     std::cout << index.dump(1) << '\n';
   } else {
     print_statistics(index.at("statistics"));
@@ -55,10 +55,10 @@ void add_prepare(CLI::App& parent, Action& action) {
                                             "Documents to token shards: clean, filter, remove duplicates, "
                                             "tokenise, shuffle, pack");
   const auto path = std::make_shared<std::string>();
-  const auto json = std::make_shared<bool>(false);
+  const auto as_json = std::make_shared<bool>(false);
   command->add_option("CONFIG", *path, "TOML or JSON; docs/data.md lists the keys")->required();
-  command->add_flag("--json", *json, "Print index.json instead of a table");
-  command->callback([path, json, &action] { action = [path, json] { return run_prepare(*path, *json); }; });
+  command->add_flag("--json", *as_json, "Print index.json instead of a table");
+  command->callback([path, as_json, &action] { action = [path, as_json] { return run_prepare(*path, *as_json); }; });
 }
 
 int run_check_shards(const std::string& folder) {

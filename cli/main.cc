@@ -23,6 +23,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_check(app, action);
   add_run(app, action);
   add_init(app, action);
+  add_convert(app, action);
   add_inspect(app, action);
   add_sim(app, action);
   add_units(app, action);

@@ -52,7 +52,7 @@ HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr std::int64_t kChunkRows = 96;    // rows of A packed at a time
+constexpr std::int64_t kChunkRows = 192;   // rows of A packed at a time, at most
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
 
 class TowardZero {
@@ -81,7 +81,7 @@ class TileRun {
                            : std::clamp(round_up(problem.k(), problem.rule.step_k), std::int64_t{problem.rule.step_k},
                                         kChainBlock)),
         panels_(ceil_div(tile.cols, kPanelCols)),
-        chunk_rows_(std::min(kChunkRows, tile.rows)),
+        chunk_rows_(round_up(ceil_div(tile.rows, ceil_div(tile.rows, kChunkRows)), kRows)),
         panels_at_once_(std::clamp(kChunkRows / chunk_rows_, std::int64_t{1}, panels_)),
         rows_(problem.operands.a, chunk_rows_, block_k_, problem.rule.step_k),
         columns_(problem.operands.b, panels_, block_k_, problem.rule.step_k, grid_.beyond),
