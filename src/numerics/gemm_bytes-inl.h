@@ -51,10 +51,10 @@ class GroupBytes {
     make_counts();
   }
 
-  // For kCount rows, up to kRows, from row i on; kStep is the rule's step_k.
-  template <int kCount, int kStep>
+  // For kCount rows, up to kRows, from row i on.
+  template <int kCount>
   HWY_INLINE void find(const PackedRows<L>& rows, std::int64_t i, std::int64_t group) {
-    if (HWY_LIKELY(tabled_)) return look_up<kCount, kStep>(rows, i, group);
+    if (HWY_LIKELY(tabled_)) return look_up<kCount>(rows, i, group);
     for (int r = 0; r < kCount; ++r) {
       count_negative(rows.signs_of(i + r, group), negative_of(r));
       compare_exponents(rows.exponents_of(i + r, group), largest_of(r));
@@ -68,17 +68,15 @@ class GroupBytes {
  private:
   using V = hn::Vec<decltype(kBytes)>;
 
-  template <int kCount, int kStep>
+  template <int kCount>
   HWY_INLINE void look_up(const PackedRows<L>& rows, std::int64_t i, std::int64_t group) {
-    constexpr int kQuads = kStep / 4;
     const std::uint8_t* HWY_RESTRICT signs = rows.signs_of(i, group);
-    const std::uint8_t* HWY_RESTRICT counts = counts_.get();
     const std::int64_t sign_stride = rows.stride / 4;
     V low[kCount];
     V high[kCount];
-    add_counts<0, std::min(3, kQuads), kCount>(counts, signs, sign_stride, low, high);
-    if constexpr (kQuads > 3) add_counts<3, std::min(6, kQuads), kCount>(counts, signs, sign_stride, low, high);
-    if constexpr (kQuads > 6) add_counts<6, kQuads, kCount>(counts, signs, sign_stride, low, high);
+    add_counts<kCount>(0, signs, sign_stride, low, high);
+    for (int first = kQuadsAtOnce; first < step_k_ / 4; first += kQuadsAtOnce)
+      add_counts<kCount>(first, signs, sign_stride, low, high);
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) {
       hn::Store(low[r], kBytes, negative_of(r));
@@ -89,13 +87,15 @@ class GroupBytes {
     const std::uint8_t* HWY_RESTRICT planes = pairs_.get();
     const std::int64_t pair_stride = rows.stride / 2;
     V bits[kCount];
-#pragma GCC unroll 16
-    for (std::int64_t pair = 0; pair < kStep / 2; ++pair)
+#pragma GCC unroll 8
+    for (int r = 0; r < kCount; ++r) bits[r] = hn::Zero(kBytes);
+    for (std::int64_t pair = 0; pair < step_k_ / 2; pair += 2, planes += 2 * kPairLines * kHalfCols)
 #pragma GCC unroll 8
       for (int r = 0; r < kCount; ++r) {
-        const std::uint8_t place = pairs[r * pair_stride + pair];
-        const auto line = hn::Load(kBytes, planes + pair * kPairLines * kHalfCols + std::size_t{place} * kPlaceUnit);
-        bits[r] = pair == 0 ? line : hn::Or(bits[r], line);
+        const std::uint8_t* places = pairs + r * pair_stride + pair;
+        const auto first = hn::Load(kBytes, planes + std::size_t{places[0]} * kPlaceUnit);
+        const auto second = hn::Load(kBytes, planes + kPairLines * kHalfCols + std::size_t{places[1]} * kPlaceUnit);
+        bits[r] = hn::Or3(bits[r], first, second);
       }
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) {
@@ -110,23 +110,25 @@ class GroupBytes {
     }
   }
 
-  // Of up to three quads, whose counts fit four bits.
-  template <int kFirst, int kEnd, int kCount>
-  static HWY_INLINE void add_counts(const std::uint8_t* HWY_RESTRICT counts, const std::uint8_t* HWY_RESTRICT signs,
-                                    std::int64_t stride, V (&low)[kCount], V (&high)[kCount]) {
+  static constexpr int kQuadsAtOnce = 3;  // whose counts fit four bits
+
+  // Counts of up to kQuadsAtOnce quads from `first` on, set (first = 0) or added.
+  template <int kCount>
+  HWY_INLINE void add_counts(int first, const std::uint8_t* HWY_RESTRICT signs, std::int64_t stride, V (&low)[kCount],
+                             V (&high)[kCount]) const {
+    const std::uint8_t* HWY_RESTRICT counts = counts_.get() + first * kSignLines * kHalfCols;
+    const int quads = std::min(kQuadsAtOnce, step_k_ / 4 - first);
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) {
-      const auto line = [&](int quad) {
-        return hn::Load(kBytes,
-                        counts + quad * kSignLines * kHalfCols + std::size_t{signs[r * stride + quad]} * kPlaceUnit);
-      };
-      auto both = line(kFirst);
-      if constexpr (kEnd > kFirst + 1) both = hn::Add(both, line(kFirst + 1));
-      if constexpr (kEnd > kFirst + 2) both = hn::Add(both, line(kFirst + 2));
+      const std::uint8_t* places = signs + r * stride + first;
+      auto both = hn::Load(kBytes, counts + std::size_t{places[0]} * kPlaceUnit);
+      for (int quad = 1; quad < quads; ++quad)
+        both = hn::Add(
+            both, hn::Load(kBytes, counts + quad * kSignLines * kHalfCols + std::size_t{places[quad]} * kPlaceUnit));
       const auto lower = hn::And(both, hn::Set(kBytes, 0x0f));
       const auto upper = hn::And(shifted_right_4(both), hn::Set(kBytes, 0x0f));
-      low[r] = kFirst == 0 ? lower : hn::Add(low[r], lower);
-      high[r] = kFirst == 0 ? upper : hn::Add(high[r], upper);
+      low[r] = first == 0 ? lower : hn::Add(low[r], lower);
+      high[r] = first == 0 ? upper : hn::Add(high[r], upper);
     }
   }
 

@@ -44,12 +44,14 @@ struct Grid {
     beyond = 1 + std::ldexp(T{1}, -t);
     result_mask = ~((Bits{1} << (kFractionBits - kept)) - 1);
     exponent_mask = hwy::ExponentMask<T>();
+    step_k = rule.step_k;
   }
 
   T beyond;            // 1 + 2^-t
   Bits to_magic;       // to the bits of 2^E: those of M
   Bits result_mask;    // of what a result keeps
   Bits exponent_mask;  // of a lane
+  int step_k;          // a power of two
 };
 
 // Vectors of lanes from bytes in lane order: `kPair` names two of the four of part `part` of a panel.
@@ -165,13 +167,13 @@ class LanesOf {
       : "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory")
 #endif
 
-// acc += a b over kStep elements of K.
-template <int kCount, int kStep, typename T, typename V>
-HWY_INLINE void add_products(const T* HWY_RESTRICT a, std::int64_t stride, const T* HWY_RESTRICT b,
+// acc += a b over step_k elements of K, a multiple of 4.
+template <int kCount, typename T, typename V>
+HWY_INLINE void add_products(int step_k, const T* HWY_RESTRICT a, std::int64_t stride, const T* HWY_RESTRICT b,
                              V (&acc)[kCount][kVectors]) {
 #if HWY_TARGET == HWY_AVX2 && defined(__GNUC__)
   if constexpr (kCount == 3) {
-    const T* end = a + kStep;
+    const T* end = a + step_k;
     const std::int64_t stride_bytes = stride * static_cast<std::int64_t>(sizeof(T));
     static_assert(kPanelCols == 64);
     if constexpr (sizeof(T) == sizeof(float))
@@ -183,7 +185,7 @@ HWY_INLINE void add_products(const T* HWY_RESTRICT a, std::int64_t stride, const
 #endif
   constexpr hn::ScalableTag<T> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t k = 0; k < kStep; ++k, b += kPanelCols) {
+  for (std::int64_t k = 0; k < step_k; ++k, b += kPanelCols) {
     V x[kCount];
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) x[r] = hn::Set(d, a[r * stride + k]);
@@ -229,7 +231,7 @@ HWY_INLINE void start(const Grid<L>& grid, const std::uint8_t* largest, const st
 
 // c = step(a, b, c) for kCount rows from row i on and one part of the panel; kFromZero: c is 0. To be called in
 // round-toward-zero mode.
-template <int kCount, int kStep, bool kFromZero, typename L, typename T>
+template <int kCount, bool kFromZero, typename L, typename T>
 HWY_INLINE void add_strip(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t i,
                           std::int64_t group, const T* HWY_RESTRICT b_panel, std::int64_t part,
                           T* HWY_RESTRICT c_panel) {
@@ -249,7 +251,7 @@ HWY_INLINE void add_strip(const Grid<L>& grid, GroupBytes<L>& bytes, const Packe
       start<1, kFromZero>(grid, bytes.largest_of(r), bytes.negative_of(r), part, c + 2 * lanes, m + 2 * lanes,
                           acc[r] + 2);
   }
-  add_products<kCount, kStep>(rows.values_of(i, group), rows.stride, b_panel + first, acc);
+  add_products<kCount>(grid.step_k, rows.values_of(i, group), rows.stride, b_panel + first, acc);
   const auto result_mask = hn::Set(u, grid.result_mask);
 #pragma GCC unroll 8
   for (int r = 0; r < kCount; ++r) {
@@ -261,24 +263,24 @@ HWY_INLINE void add_strip(const Grid<L>& grid, GroupBytes<L>& bytes, const Packe
   }
 }
 
-template <int kCount, int kStep, bool kFromZero, typename L>
+template <int kCount, bool kFromZero, typename L>
 HWY_INLINE void add_rows(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t i,
                          std::int64_t group, const typename L::Value* b, typename L::Value* c) {
-  bytes.template find<kCount, kStep>(rows, i, group);
+  bytes.template find<kCount>(rows, i, group);
   for (std::int64_t part = 0; part < kParts<typename L::Value>; ++part)
-    add_strip<kCount, kStep, kFromZero>(grid, bytes, rows, i, group, b, part, c);
+    add_strip<kCount, kFromZero>(grid, bytes, rows, i, group, b, part, c);
 }
 
 // c = step(a, b, c) for the first `count` rows of a chunk and all columns of a panel; kFromZero: c is 0. To be called
 // in round-toward-zero mode.
-template <int kStep, bool kFromZero, typename L>
+template <bool kFromZero, typename L>
 HWY_NOINLINE void add_group(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t count,
                             const PackedPanels<L>& columns, std::int64_t panel, std::int64_t group,
                             typename L::Value* c) {
   const auto* b = columns.values_of(panel, group);
   std::int64_t i = 0;
-  for (; i + kRows <= count; i += kRows) add_rows<kRows, kStep, kFromZero>(grid, bytes, rows, i, group, b, c);
-  for (; i < count; ++i) add_rows<1, kStep, kFromZero>(grid, bytes, rows, i, group, b, c);
+  for (; i + kRows <= count; i += kRows) add_rows<kRows, kFromZero>(grid, bytes, rows, i, group, b, c);
+  for (; i < count; ++i) add_rows<1, kFromZero>(grid, bytes, rows, i, group, b, c);
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

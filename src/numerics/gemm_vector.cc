@@ -156,28 +156,11 @@ class TileRun {
           for (std::int64_t j = 0; j < cols; j += 16)
             hwy::Prefetch(tile_.y + (row + i) * tile_.stride + panel * kPanelCols + j);
       bytes_.select(columns_, panel, group, rows);
-      switch (problem_.rule.step_k) {
-        case 32:
-          add_group_of<32>(panel, group, rows, c, from_zero && group == 0);
-          break;
-        case 16:
-          add_group_of<16>(panel, group, rows, c, from_zero && group == 0);
-          break;
-        case 8:
-          add_group_of<8>(panel, group, rows, c, from_zero && group == 0);
-          break;
-        default:
-          add_group_of<4>(panel, group, rows, c, from_zero && group == 0);
-      }
+      if (from_zero && group == 0)
+        add_group<true>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
+      else
+        add_group<false>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
     }
-  }
-
-  template <int kStep>
-  void add_group_of(std::int64_t panel, std::int64_t group, std::int64_t rows, T* c, bool from_zero) {
-    if (from_zero)
-      add_group<kStep, true>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
-    else
-      add_group<kStep, false>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
   }
 
   [[nodiscard]] T* c_of(std::int64_t i) { return c_.get() + i * chunk_rows_ * kPanelCols; }
