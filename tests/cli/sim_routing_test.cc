@@ -22,7 +22,8 @@ json parsed_file(const std::string& path) {
 TEST(SimEplb, GivesThePublishedPlacementsFromFilesOfTheirArguments) {
   LASTBIT_NEEDS_SHARED();
   const TempDir dir;
-  for (const json& golden : parsed_file(shared_path("groundtruth/eplb.json")).at("cases")) {
+  const json file = parsed_file(shared_path("groundtruth/eplb.json"));
+  for (const json& golden : file.at("cases")) {
     json arguments = golden;
     arguments.erase("physical_to_logical");
     arguments.erase("logical_count");
