@@ -89,7 +89,7 @@ class GroupBytes {
     V bits[kCount];
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) bits[r] = hn::Zero(kBytes);
-    for (std::int64_t pair = 0; pair < step_k_ / 2; pair += 2, planes += 2 * kPairLines * kHalfCols)
+    for (std::int64_t pair = 0; pair < step_k_ / 2; pair += 2, planes += 2 * kPairLines * kHalfCols) {
 #pragma GCC unroll 8
       for (int r = 0; r < kCount; ++r) {
         const std::uint8_t* places = pairs + r * pair_stride + pair;
@@ -97,6 +97,7 @@ class GroupBytes {
         const auto second = hn::Load(kBytes, planes + kPairLines * kHalfCols + std::size_t{places[1]} * kPlaceUnit);
         bits[r] = hn::Or3(bits[r], first, second);
       }
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) {
       const auto below_low = distance(hn::And(bits[r], hn::Set(kBytes, 0x0f)));
