@@ -52,7 +52,7 @@ HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr std::int64_t kChunkRows = 192;   // rows of A packed at a time, at most
+constexpr std::int64_t kChunkRows = 96;    // rows of A packed at a time, at most
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
 
 class TowardZero {
