@@ -256,4 +256,11 @@ ModelConfig load_model_config(const std::string& name_or_path) {
   return parse_model_config(io::load_config_file(path), path);
 }
 
+nlohmann::json checkpoint_config(nlohmann::json object, const std::string& torch_dtype) {
+  object.erase("lastbit_source");
+  object.erase("quantization_config");
+  object["torch_dtype"] = torch_dtype;
+  return object;
+}
+
 }  // namespace lastbit::model

@@ -25,4 +25,7 @@ namespace lastbit::model {
 // Names of the presets in data/models, sorted.
 [[nodiscard]] std::vector<std::string> model_presets();
 
+// The config.json of a checkpoint written from that of `object`: without our notes and without a quantization_config.
+[[nodiscard]] nlohmann::json checkpoint_config(nlohmann::json object, const std::string& torch_dtype);
+
 }  // namespace lastbit::model

@@ -58,10 +58,8 @@ void add(const WeightSpec& spec, const Tensor& values, WeightFormat format, Name
     tensors[spec.name] = tensor::cast(values, DType::kBF16);
 }
 
-std::string config_text(nlohmann::json object, WeightFormat format) {
-  object.erase("lastbit_source");
-  object.erase("quantization_config");
-  object["torch_dtype"] = format == WeightFormat::kF32 ? "float32" : "bfloat16";
+std::string config_text(const nlohmann::json& from, WeightFormat format) {
+  nlohmann::json object = checkpoint_config(from, format == WeightFormat::kF32 ? "float32" : "bfloat16");
   if (format == WeightFormat::kFp8)
     object["quantization_config"] = {{"activation_scheme", "dynamic"},
                                      {"fmt", "e4m3"},

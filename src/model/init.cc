@@ -30,14 +30,6 @@ void check_memory(const std::vector<WeightSpec>& specs, const std::string& model
                            bytes * 1e-9, memory * 1e-9);
 }
 
-// The configuration as it stands beside the new weights: without our notes, and without FP8, which they are not in.
-std::string config_text(nlohmann::json object) {
-  object.erase("lastbit_source");
-  object.erase("quantization_config");
-  object["torch_dtype"] = "float32";
-  return object.dump(1) + "\n";
-}
-
 }  // namespace
 
 Tensor initial_weight(const WeightSpec& spec, const ModelConfig& config, std::uint64_t seed) {
@@ -64,7 +56,8 @@ void init_checkpoint(const std::string& preset_or_path, std::uint64_t seed, cons
   for (const WeightSpec& spec : specs)
     tensors[spec.name] = spec.copy_of.empty() ? initial_weight(spec, config, seed) : tensors.at(spec.copy_of);
   io::save_weight_directory(directory, tensors);
-  io::write_text_file((std::filesystem::path(directory) / "config.json").string(), config_text(object));
+  io::write_text_file((std::filesystem::path(directory) / "config.json").string(),
+                      checkpoint_config(object, "float32").dump(1) + "\n");
 }
 
 }  // namespace lastbit::model
