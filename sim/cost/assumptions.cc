@@ -1,6 +1,9 @@
 #include "sim/cost/assumptions.h"
 
+#include <fmt/format.h>
+
 #include <array>
+#include <utility>
 
 #include "core/error.h"
 
@@ -11,26 +14,61 @@ struct Known {
   const char* name;
   double low;
   double high;
+  // Where a file may leave the name out: what holds then.
+  const char* unit = nullptr;
+  double otherwise = 0;
+  const char* reason = nullptr;
 };
 
+constexpr const char* kAsRoofline = "assumed: as the other kernels without a measured table (roofline_efficiency)";
+
 constexpr std::array kKnown{
-    Known{"routing_load_factor", 1, 64}, Known{"solo_compute_sms", 1, 100000},  Known{"bf16_gemm_efficiency", 0.01, 1},
-    Known{"memory_efficiency", 0.01, 1}, Known{"roofline_efficiency", 0.01, 1}, Known{"expert_sync", 0, 1e6},
-    Known{"pipeline_exposed", 0, 1},     Known{"pipeline_bytes", 0.5, 8},       Known{"reduction_overlap", 0, 1},
+    Known{"routing_load_factor", 1, 64},
+    Known{"solo_compute_sms", 1, 100000},
+    Known{"bf16_gemm_efficiency", 0.01, 1},
+    Known{"memory_efficiency", 0.01, 1},
+    Known{"roofline_efficiency", 0.01, 1},
+    Known{"attention_efficiency", 0.01, 1, "of peak", -1, kAsRoofline},
+    Known{"grouped_gemm_efficiency", 0.01, 1, "of peak", -1, kAsRoofline},
+    Known{"kernel_gap", 0, 1000, "us", 0, "assumed: kernels without a measured table follow one another at once"},
+    Known{"tensor_overlap", 0, 1, "0 to 1", 0, "assumed: nothing hides the exchange among tensor-parallel ranks"},
+    Known{"jitter", 1, 10, "x", 1, "assumed: every chunk takes its computed time on every rank"},
+    Known{"expert_sync", 0, 1e6},
+    Known{"pipeline_exposed", 0, 1},
+    Known{"pipeline_bytes", 0.5, 8},
+    Known{"reduction_overlap", 0, 1},
     Known{"perfect_kernels", 0, 1},
 };
+
+Range read_range(const io::ConfigReader& entry, const Known& known, double value) {
+  const auto ends = entry.require<std::vector<double>>("range");
+  if (ends.size() != 2 || !(ends[0] <= ends[1]) || ends[0] < known.low || ends[1] > known.high || value < ends[0] ||
+      value > ends[1]) {
+    entry.fail("range", fmt::format("[low, high] from {:g} to {:g} with the value {:g} between them", known.low,
+                                    known.high, value));
+  }
+  return {ends[0], ends[1]};
+}
 
 }  // namespace
 
 Assumptions Assumptions::read(const io::ConfigReader& reader) {
   Assumptions assumptions;
   for (const Known& known : kKnown) {
-    const io::ConfigReader entry = reader.require_object(known.name);
     Assumption assumption;
     assumption.name = known.name;
+    if (known.reason != nullptr && !reader.has(known.name)) {
+      assumption.value = known.otherwise < 0 ? assumptions["roofline_efficiency"] : known.otherwise;
+      assumption.unit = known.unit;
+      assumption.source = known.reason;
+      assumptions.entries_.push_back(std::move(assumption));
+      continue;
+    }
+    const io::ConfigReader entry = reader.require_object(known.name);
     assumption.value = entry.require_in("value", known.low, known.high);
     assumption.unit = entry.require<std::string>("unit");
     assumption.source = entry.require<std::string>("source");
+    if (entry.has("range")) assumption.range = read_range(entry, known, assumption.value);
     entry.finish();
     assumptions.entries_.push_back(std::move(assumption));
   }

@@ -1,6 +1,7 @@
 // What no source fixes: named values with the reason for each, printed with every prediction.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,17 +9,25 @@
 
 namespace lastbit::sim::cost {
 
+// Between which values the truth is believed to lie.
+struct Range {
+  double low = 0;
+  double high = 0;
+};
+
 struct Assumption {
   std::string name;
   double value = 0;
   std::string unit;
   std::string source;
+  std::optional<Range> range;  // none: taken as known
 };
 
 class Assumptions {
  public:
-  // Reads the table "assumptions" of a job: every known name once, as { value, unit, source }. Error(kInput): a missing
-  // or unknown name, a value out of its range.
+  // Reads the table "assumptions" of a job: known names, each as { value, unit, source } and, optional, range =
+  // [low, high] around the value. Names that a file may leave out have a value of their own. Error(kInput): a missing
+  // or unknown name, a value out of what the name allows, a range that does not hold the value.
   static Assumptions read(const io::ConfigReader& reader);
 
   // The value of a known name.

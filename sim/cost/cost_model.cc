@@ -47,6 +47,13 @@ const GemmFamily* nearest_curve(const std::vector<GemmFamily>& families, const O
   return best;
 }
 
+// The assumption that says what share of the peak the operator reaches.
+const char* efficiency_name(const Operator& op) {
+  if (op.kind == OpKind::kAttentionForward || op.kind == OpKind::kAttentionBackward) return "attention_efficiency";
+  if (op.kind == OpKind::kGroupedGemm || op.kind == OpKind::kGroupedGemmWgrad) return "grouped_gemm_efficiency";
+  return op.format == Format::kBf16 ? "bf16_gemm_efficiency" : "roofline_efficiency";
+}
+
 double peak(const cluster::Gpu& gpu, Format format) {
   if (format == Format::kBf16) return gpu.bf16_flops;
   if (gpu.fp8_flops <= 0) core::fail_input("GPU '{}' has no FP8 units, but the job computes in fp8", gpu.name);
@@ -90,6 +97,7 @@ Timed CostModel::operator_time(const Operator& op, double sms) const {
     return {cluster_.network.latency_s + std::max(nic_time(op.nic_bytes), nvlink_time(op.nvlink_bytes)),
             Provenance::kRoofline};
   }
+  if (op.kind == OpKind::kTensorExchange) return {tensor_exchange_time(op.nvlink_bytes), Provenance::kRoofline};
   if (perfect() || calibration_.name.empty()) return roofline(op, sms);
   if (is_gemm(op.kind)) return op.format == Format::kBf16 ? roofline(op, sms) : gemm_time(op, sms);
   if (op.kind == OpKind::kMemory) return memory_bound_time(op);
@@ -100,16 +108,18 @@ Timed CostModel::roofline(const Operator& op, double sms) const {
   const double share = sms / cluster_.gpu.sms;
   double compute_efficiency = 1;
   double memory_efficiency = 1;
+  double gap_s = 0;
   if (!perfect()) {
-    const bool head = is_gemm(op.kind) && op.format == Format::kBf16;
-    compute_efficiency = assumptions_[head ? "bf16_gemm_efficiency" : "roofline_efficiency"];
+    compute_efficiency = assumptions_[efficiency_name(op)];
     memory_efficiency = assumptions_["memory_efficiency"];
+    // Measured segments bring their own gaps.
+    if (calibration_.name.empty()) gap_s = assumptions_["kernel_gap"] * 1e-6;
   }
-  const double bytes = op.cost.bytes_read + op.cost.bytes_written;
-  const double memory_s = bytes / (cluster_.gpu.hbm_bandwidth * memory_efficiency);
-  if (op.kind == OpKind::kMemory) return {memory_s, Provenance::kRoofline};
+  const double bandwidth = cluster_.gpu.hbm_bandwidth * memory_efficiency;
+  const double memory_s = (op.cost.bytes_read + op.cost.bytes_written) / bandwidth;
+  if (op.kind == OpKind::kMemory) return {gap_s + memory_s, Provenance::kRoofline};
   const double compute_s = op.cost.flops / (peak(cluster_.gpu, op.format) * share * compute_efficiency);
-  return {std::max(compute_s, memory_s), Provenance::kRoofline};
+  return {gap_s + std::max(compute_s, memory_s) + op.score_bytes / bandwidth, Provenance::kRoofline};
 }
 
 // Time at the operator's rows over time at `from_tokens`, by the nearest curve measured alone.
@@ -160,12 +170,12 @@ Timed CostModel::gemm_time(const Operator& op, double sms) const {
 
 Timed CostModel::attention_time(const Operator& op, double sms) const {
   for (const AttentionFamily& training : calibration_.training_attention) {
-    if (training.kind != op.kind) continue;
+    if (training.kind != op.kind || op.whole_scores) continue;
     // Work in pairs of query and key, head by head; longer sequences run at the rate of the forward kernel's curve.
     const double own_keys = training.keys.front();
-    const double pairs = op.queries * (op.keys + 1) / (own_keys * (own_keys + 1));
+    const double pairs = op.repeats * op.queries * (op.keys + 1) / (own_keys * (own_keys + 1));
     const double width = op.heads * (op.qk_dim + op.v_dim) / (training.heads * (training.qk_dim + training.v_dim));
-    const bool same = op.queries == own_keys && op.keys == own_keys && width == 1;
+    const bool same = op.repeats == 1 && op.queries == own_keys && op.keys == own_keys && width == 1;
     double slower = 1;
     if (op.keys != own_keys && !calibration_.alone_attention.empty()) {
       const AttentionFamily& curve = calibration_.alone_attention.front();
@@ -215,6 +225,11 @@ double CostModel::nic_time(double bytes) const {
 
 double CostModel::nvlink_time(double bytes) const {
   return bytes / (perfect() ? cluster_.node.nvlink_peak : cluster_.node.nvlink_attainable);
+}
+
+double CostModel::tensor_exchange_time(double bytes) const {
+  const double latency_s = cluster_.node.nvlink_latency_s;
+  return (latency_s + nvlink_time(bytes)) * (perfect() ? 1 : 1 - assumptions_["tensor_overlap"]);
 }
 
 double CostModel::memory_time(double bytes) const {

@@ -37,6 +37,8 @@ class CostModel {
   [[nodiscard]] double nic_time(double bytes) const;
   // Collective traffic of one GPU inside its node.
   [[nodiscard]] double nvlink_time(double bytes) const;
+  // What a tensor-parallel all-gather or reduce-scatter adds to the compute stream; the rest runs beside it.
+  [[nodiscard]] double tensor_exchange_time(double bytes) const;
   // Bytes through HBM at the assumed efficiency.
   [[nodiscard]] double memory_time(double bytes) const;
 

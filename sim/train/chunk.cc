@@ -54,7 +54,8 @@ schedule::UnitTimes ChunkModel::layer_times(const workload::LayerWork& work, Set
     for (const workload::Operator& op : work.segments[s]) {
       const double seconds = cost_.operator_time(op, sms(setting)).seconds;
       unit.segments[s] += seconds;
-      if (op.kind == workload::OpKind::kGather) unit.gathers[s] += seconds;
+      const bool exchange = op.kind == workload::OpKind::kGather || op.kind == workload::OpKind::kTensorExchange;
+      if (exchange) unit.gathers[s] += seconds;
     }
   }
   const auto company = setting == Setting::kBesideCommunication ? cost::Company::kBesideCompute : cost::Company::kAlone;

@@ -23,15 +23,31 @@ Layout read_layout(const io::ConfigReader& reader) {
   Layout layout;
   layout.pipeline = small(reader, "pipeline", 1, 4096);
   layout.expert = small(reader, "expert", 1, 65536);
-  layout.zero_stage = small(reader, "zero_stage", 0, 1);
+  const auto optional_count = [&reader](const char* key, std::int64_t high) {
+    return reader.has(key) ? small(reader, key, 1, high) : 1;
+  };
+  layout.tensor = optional_count("tensor", 1024);
+  layout.context = optional_count("context", 65536);
+  layout.chunks = optional_count("chunks", 1024);
+  layout.zero_stage = small(reader, "zero_stage", 0, 3);
+  if (reader.has("recompute")) {
+    const std::string recompute = reader.require_one_of("recompute", {"none", "selective", "full"});
+    layout.recompute = recompute == "none"   ? workload::Recompute::kNone
+                       : recompute == "full" ? workload::Recompute::kFull
+                                             : workload::Recompute::kSelective;
+  }
+  layout.fused_attention = reader.get_or<bool>("fused_attention", true);
   layout.micro_batch_sequences = small(reader, "micro_batch_sequences", 1, 65536);
   layout.schedule = reader.require<std::string>("schedule");
-  for (const std::int64_t layers : reader.require<std::vector<std::int64_t>>("stage_layers")) {
-    if (layers < 0 || layers > kMostLayers) reader.fail("stage_layers", "numbers of layers, 0 to 100000");
-    layout.stage_layers.push_back(static_cast<int>(layers));
-  }
-  if (layout.stage_layers.empty() || layout.stage_layers.size() > kMostStages) {
-    reader.fail("stage_layers", "1 to 8192 pipeline stages");
+  if (reader.has("stage_layers")) {
+    for (const std::int64_t layers : reader.require<std::vector<std::int64_t>>("stage_layers")) {
+      if (layers < 0 || layers > kMostLayers) reader.fail("stage_layers", "numbers of layers, 0 to 100000");
+      layout.stage_layers.push_back(static_cast<int>(layers));
+    }
+    if (layout.stage_layers.empty() || layout.stage_layers.size() > kMostStages) {
+      reader.fail("stage_layers", "1 to 8192 pipeline stages");
+    }
+    if (reader.has("chunks")) reader.fail("chunks", "either chunks or stage_layers");
   }
   reader.finish();
   return layout;
@@ -52,13 +68,19 @@ Precision read_precision(const io::ConfigReader& reader) {
   precision.combine_bytes = element_bytes(reader, "combine");
   precision.gradient_bytes = element_bytes(reader, "gradient_reduction");
   precision.parameter_bytes = element_bytes(reader, "parameter_gather");
+  const auto stored = [&reader](const char* key, double otherwise) {
+    return reader.has(key) ? (reader.require_one_of(key, {"bf16", "fp32"}) == "bf16" ? 2.0 : 4.0) : otherwise;
+  };
+  precision.gradient_storage_bytes = stored("gradients", 4);
+  precision.moments_storage_bytes = 2 * stored("moments", 2);
   precision.communication_sms = small(reader, "communication_sms", 0, 1000);
   reader.finish();
   return precision;
 }
 
-Phase read_phase(const io::ConfigReader& reader) {
+Phase read_phase(const io::ConfigReader& reader, int context_parallel) {
   Phase phase;
+  phase.context_parallel = context_parallel;
   phase.name = reader.require_one_of("name", {"pretraining", "context_extension", "post_training"});
   if (reader.has("gpu_hours")) {
     phase.given_gpu_hours = reader.require_in("gpu_hours", 0.0, 1e12);
@@ -110,7 +132,7 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
   job.usd_per_gpu_hour = reader.require_in("usd_per_gpu_hour", 0.0, 1e6);
   job.layout = read_layout(reader.require_object("layout"));
   job.precision = read_precision(reader.require_object("precision"));
-  for (const io::ConfigReader& phase : reader.require_objects("phase")) job.phases.push_back(read_phase(phase));
+  for (const io::ConfigReader& phase : reader.require_objects("phase")) job.phases.push_back(read_phase(phase, job.layout.context));
   job.assumptions = cost::Assumptions::read(reader.require_object("assumptions"));
   reader.ignore("source");
   reader.finish();

@@ -7,17 +7,22 @@
 
 #include "sim/cluster/description.h"
 #include "sim/cost/assumptions.h"
-#include "sim/workload/operator.h"
+#include "sim/workload/layer.h"
 
 namespace lastbit::sim::train {
 
 struct Layout {
   int pipeline = 1;
   int expert = 1;
+  int tensor = 1;   // ranks that share every matrix; they share the tokens between matrices too
+  int context = 1;  // ranks that share a sequence, unless a phase says otherwise
+  int chunks = 1;   // stages a rank holds, where stage_layers does not list them
   int zero_stage = 1;
   int micro_batch_sequences = 1;
+  workload::Recompute recompute = workload::Recompute::kSelective;
+  bool fused_attention = true;
   std::string schedule;
-  std::vector<int> stage_layers;  // [stages]
+  std::vector<int> stage_layers;  // [stages]; empty: spread evenly (layout.h)
 };
 
 struct Precision {
@@ -26,6 +31,11 @@ struct Precision {
   double combine_bytes = 0;
   double gradient_bytes = 0;
   double parameter_bytes = 0;
+  // What a rank keeps of each parameter; masters and moments are shared out by ZeRO.
+  double weight_storage_bytes = 2;
+  double gradient_storage_bytes = 4;
+  double master_storage_bytes = 4;
+  double moments_storage_bytes = 4;  // both
   int communication_sms = 0;
 };
 
@@ -35,7 +45,7 @@ struct Phase {
   int sequence_tokens = 0;
   int batch_sequences = 0;
   double tokens = 0;  // in all
-  int context_parallel = 1;
+  int context_parallel = 1;               // ranks that share a sequence
   std::string schedule;                   // empty: the layout's
   std::optional<double> given_gpu_hours;  // not predicted; nothing else is set then
 };

@@ -11,16 +11,37 @@ constexpr int kMostMicroBatches = 65536;  // a pipeline's lists of verbs must st
 
 }  // namespace
 
+namespace {
+
+// Tensor-parallel ranks exchange over NVLink alone.
+void check_tensor_parallel(const model::ModelConfig& model, const cluster::Cluster& cluster, const Layout& layout) {
+  if (layout.tensor == 1) return;
+  if (cluster.node.gpus % layout.tensor != 0) {
+    core::fail_input("layout: tensor {} does not divide the {} GPUs of a node", layout.tensor, cluster.node.gpus);
+  }
+  const auto divides = [&layout](std::int64_t count, const char* what) {
+    if (count % layout.tensor != 0) {
+      core::fail_input("layout: tensor {} does not divide the model's {} {}", layout.tensor, count, what);
+    }
+  };
+  divides(model.num_attention_heads, "attention heads");
+  if (model.attention == model::AttentionKind::kGqa) divides(model.num_key_value_heads, "key-value heads");
+  divides(model.intermediate_size, "FFN channels");
+}
+
+}  // namespace
+
 Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
                     const Phase& phase) {
   const Layout& layout = job.layout;
   Groups groups;
   groups.world = cluster.gpus();
-  const int model_ranks = layout.pipeline * phase.context_parallel;
+  const int model_ranks = layout.pipeline * phase.context_parallel * layout.tensor;
   if (groups.world % model_ranks != 0) {
-    core::fail_input("layout: pipeline {} x context_parallel {} = {} does not divide the {} GPUs of {}",
-                     layout.pipeline, phase.context_parallel, model_ranks, groups.world, cluster.name);
+    core::fail_input("layout: pipeline {} x context_parallel {} x tensor {} = {} does not divide the {} GPUs of {}",
+                     layout.pipeline, phase.context_parallel, layout.tensor, model_ranks, groups.world, cluster.name);
   }
+  check_tensor_parallel(model, cluster, layout);
   groups.data_parallel = groups.world / model_ranks;
   const int stage_ranks = groups.world / layout.pipeline;
   if (model.n_routed_experts > 0) {
@@ -38,7 +59,7 @@ Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& clu
     }
   }
   const int layers = std::accumulate(layout.stage_layers.begin(), layout.stage_layers.end(), 0);
-  if (layers != model.num_hidden_layers) {
+  if (!layout.stage_layers.empty() && layers != model.num_hidden_layers) {
     core::fail_input("layout: stage_layers add up to {}, but the model has {} layers", layers, model.num_hidden_layers);
   }
   const int per_step = groups.data_parallel * layout.micro_batch_sequences;
@@ -62,12 +83,26 @@ Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& clu
   return groups;
 }
 
+std::vector<int> stage_layers(const model::ModelConfig& model, const Layout& layout) {
+  if (!layout.stage_layers.empty()) return layout.stage_layers;
+  const bool twofold = layout.schedule == "dualpipev" || layout.schedule == "zb-v" || layout.schedule == "zbv";
+  const int stages = layout.pipeline * (twofold ? 2 : layout.chunks);
+  const int layers = static_cast<int>(model.num_hidden_layers);
+  std::vector<int> result(static_cast<std::size_t>(stages), layers / stages);
+  // One more layer for each of the middle stages until all are placed.
+  const int more = layers % stages;
+  const int first = (stages - more) / 2;
+  for (int s = first; s < first + more; ++s) ++result[static_cast<std::size_t>(s)];
+  return result;
+}
+
 std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout) {
-  std::vector<StageUnits> stages(layout.stage_layers.size());
+  const std::vector<int> layers = stage_layers(model, layout);
+  std::vector<StageUnits> stages(layers.size());
   std::int64_t layer = 0;
   for (std::size_t s = 0; s < stages.size(); ++s) {
     if (s == 0) stages[s].push_back(UnitKind::kEmbedding);
-    for (int i = 0; i < layout.stage_layers[s]; ++i, ++layer) {
+    for (int i = 0; i < layers[s]; ++i, ++layer) {
       stages[s].push_back(model.is_moe_layer(layer) ? UnitKind::kMoeLayer : UnitKind::kDenseLayer);
     }
   }

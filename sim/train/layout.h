@@ -18,18 +18,21 @@ using StageUnits = std::vector<UnitKind>;
 // The ranks of one phase.
 struct Groups {
   int world = 0;
-  int data_parallel = 0;  // pipelines: world / (pipeline x context_parallel)
+  int data_parallel = 0;  // pipelines: world / (pipeline x context_parallel x tensor)
   int micro_batches = 0;  // of one pipeline and step
 };
 
-// Checks the phase's layout. Error(kInput), one line that names the rule and its numbers: pipeline x context_parallel
-// divides the GPUs, expert ranks divide those of a stage and the experts, they fill nodes evenly, stage_layers adds up
+// Checks the phase's layout. Error(kInput), one line that names the rule and its numbers: pipeline x context_parallel x
+// tensor divides the GPUs, tensor ranks fit a node and divide heads, KV heads and FFN widths, expert ranks divide those of a stage and the experts, they fill nodes evenly, stage_layers adds up
 // to the model's layers, the batch divides into micro-batches.
 [[nodiscard]] Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
                                   const Phase& phase);
 
 // Stages with the embedding before the first layer; head, then each MTP module (projection, MoE layer, head) after
 // the last, as DualPipe places them (DeepSeek-V3 report, section 3.2.1).
+// Layers of each stage: the layout's, or the model's layers spread evenly over pipeline x `slots` stages (the kind of
+// schedule may hold two; else layout.chunks), the larger shares in the middle, as embedding and head are at the ends.
+[[nodiscard]] std::vector<int> stage_layers(const model::ModelConfig& model, const Layout& layout);
 [[nodiscard]] std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout);
 
 }  // namespace lastbit::sim::train

@@ -19,7 +19,7 @@ double moe_layers(const model::ModelConfig& model) {
   return layers;
 }
 
-RankParameters unit_parameters(const model::ModelConfig& model, UnitKind unit, double expert_ranks) {
+RankParameters unit_parameters(const model::ModelConfig& model, UnitKind unit, double expert_ranks, double tensor) {
   const model::ParameterCounts counts = model::count_parameters(model);
   const double d = static_cast<double>(model.hidden_size);
   const double layers = static_cast<double>(model.num_hidden_layers);
@@ -28,13 +28,13 @@ RankParameters unit_parameters(const model::ModelConfig& model, UnitKind unit, d
   switch (unit) {
     case UnitKind::kEmbedding:
     case UnitKind::kHead:
-      return {static_cast<double>(model.vocab_size) * d, 0};
+      return {static_cast<double>(model.vocab_size) * d / tensor, 0};
     case UnitKind::kMtpProjection:
       return {2 * d * d, 0};
     case UnitKind::kDenseLayer:
-      return {attention + static_cast<double>(counts.dense_ffn) / std::max(1.0, layers - moe), 0};
+      return {(attention + static_cast<double>(counts.dense_ffn) / std::max(1.0, layers - moe)) / tensor, 0};
     case UnitKind::kMoeLayer:
-      return {attention + static_cast<double>(counts.shared_experts + counts.routers) / moe,
+      return {(attention + static_cast<double>(counts.shared_experts + counts.routers) / moe) / tensor,
               static_cast<double>(counts.routed_experts) / moe / expert_ranks};
   }
   return {};
@@ -42,19 +42,21 @@ RankParameters unit_parameters(const model::ModelConfig& model, UnitKind unit, d
 
 // Reduce-scatter or all-gather of `bytes` over `holders` ranks of which `local` share a node.
 double collective_time(const cost::CostModel& cost, double bytes, double holders, double local) {
-  const double nodes = std::max(1.0, holders / local);
+  local = std::min(local, holders);
+  const double nodes = holders / local;
   return cost.nvlink_time(bytes * (local - 1) / local) + cost.nic_time(bytes / local * (nodes - 1) / nodes);
 }
 
 }  // namespace
 
-RankParameters stage_parameters(const model::ModelConfig& model, const StageUnits& units, int expert_ranks) {
+RankParameters stage_parameters(const model::ModelConfig& model, const StageUnits& units, int expert_ranks,
+                                int tensor_ranks) {
   RankParameters sum;
   bool head = false;
   for (const UnitKind unit : units) {
     // MTP modules share the main head.
     if (unit == UnitKind::kHead && std::exchange(head, true)) continue;
-    const RankParameters own = unit_parameters(model, unit, expert_ranks);
+    const RankParameters own = unit_parameters(model, unit, expert_ranks, tensor_ranks);
     sum.replicated += own.replicated;
     sum.experts += own.experts;
   }
@@ -68,19 +70,21 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
   for (const auto& slots : schedule.placement) {
     for (const schedule::Placement& slot : slots) copies[static_cast<std::size_t>(slot.stage)] += 1;
   }
-  const double local = std::min(cost.cluster().node.gpus, stage_ranks);
+  const double tensor = job.layout.tensor;
+  // Holders of the same part lie `tensor` ranks apart.
+  const double local = std::max(1.0, std::min(cost.cluster().node.gpus, stage_ranks) / tensor);
   const double overlap = cost.assumptions()["reduction_overlap"];
-  const bool sharded = job.layout.zero_stage == 1;
+  const bool sharded = job.layout.zero_stage >= 1;
   OptimizerTime slowest;
   for (const auto& slots : schedule.placement) {
     OptimizerTime rank;
     for (const schedule::Placement& slot : slots) {
       const auto stage = static_cast<std::size_t>(slot.stage);
-      const RankParameters held = stage_parameters(model, stages[stage], job.layout.expert);
-      const double holders = stage_ranks * copies[stage];
-      const double expert_holders = holders / job.layout.expert;
+      const RankParameters held = stage_parameters(model, stages[stage], job.layout.expert, job.layout.tensor);
+      const double holders = stage_ranks / tensor * copies[stage];
+      const double expert_holders = stage_ranks * copies[stage] / job.layout.expert;
       // Holders of the same experts lie expert_ranks apart: on one node only if the group is smaller than a node.
-      const double expert_local = std::max(1.0, local / job.layout.expert);
+      const double expert_local = std::max(1.0, local * tensor / job.layout.expert);
       const auto collect = [&](double bytes) {
         return collective_time(cost, held.replicated * bytes, holders, local) +
                collective_time(cost, held.experts * bytes, expert_holders, expert_local);

@@ -15,9 +15,10 @@ struct RankParameters {
   double experts = 0;     // its share of the routed experts
 };
 
-// Of the units of one stage, with the routed experts shared by `expert_ranks`.
+// Of the units of one stage, with the routed experts shared by `expert_ranks` and everything else by `tensor_ranks`
+// (norms and MLA's down-projections too, which are small: each rank holds them whole).
 [[nodiscard]] RankParameters stage_parameters(const model::ModelConfig& model, const StageUnits& units,
-                                              int expert_ranks);
+                                              int expert_ranks, int tensor_ranks = 1);
 
 struct OptimizerTime {
   double reduce_s = 0;  // gradients, to their owners

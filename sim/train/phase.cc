@@ -23,6 +23,9 @@ workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job&
   setting.tokens =
       static_cast<double>(phase.sequence_tokens) / phase.context_parallel * job.layout.micro_batch_sequences;
   setting.context_parallel = phase.context_parallel;
+  setting.tensor_parallel = job.layout.tensor;
+  setting.recompute = job.layout.recompute;
+  setting.fused_attention = job.layout.fused_attention;
   setting.routing.experts = static_cast<double>(model.n_routed_experts);
   setting.routing.groups = static_cast<double>(model.n_group);
   setting.routing.kept_groups = static_cast<double>(model.topk_group);
@@ -39,8 +42,8 @@ workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job&
 // Chunk times by verb and stages, each simulated once.
 class ChunkTable {
  public:
-  ChunkTable(const ChunkModel& chunks, double second_message_s)
-      : chunks_(chunks), second_message_s_(second_message_s) {}
+  ChunkTable(const ChunkModel& chunks, double second_message_s, double jitter)
+      : chunks_(chunks), second_message_s_(second_message_s), jitter_(jitter) {}
 
   ChunkTime at(const Schedule& schedule, int rank, const Op& op) {
     const int stage = schedule.at(rank, op.chunk.slot).stage;
@@ -50,7 +53,10 @@ class ChunkTable {
   ChunkTime at(Verb verb, int stage, int second) {
     const auto key = std::make_tuple(verb, stage, second);
     const auto found = times_.find(key);
-    return found != times_.end() ? found->second : times_[key] = simulate(verb, stage, second);
+    if (found != times_.end()) return found->second;
+    ChunkTime time = simulate(verb, stage, second);
+    time.seconds *= jitter_;
+    return times_[key] = time;
   }
 
  private:
@@ -76,8 +82,23 @@ class ChunkTable {
 
   const ChunkModel& chunks_;
   double second_message_s_;
+  double jitter_;
   std::map<std::tuple<Verb, int, int>, ChunkTime> times_;
 };
+
+// A micro-batch's activations from a stage to the next, whose ranks follow those of the stage: over NVLink if both
+// lie in one node.
+double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
+                const workload::LayerSetting& setting) {
+  if (job.layout.pipeline == 1) return 0;
+  const double bytes = setting.tokens / setting.tensor_parallel * static_cast<double>(setting.model.hidden_size) *
+                       cost.assumptions()["pipeline_bytes"];
+  const cluster::Cluster& cluster = cost.cluster();
+  if (2 * (groups.world / job.layout.pipeline) <= cluster.node.gpus) {
+    return cost.nvlink_time(bytes) + cluster.node.nvlink_latency_s;
+  }
+  return cost.nic_time(bytes) + cluster.network.latency_s;
+}
 
 Schedule build_lists(const Job& job, const std::string& kind, const Groups& groups, ChunkTable& table, double hop_s,
                      int stages) {
@@ -157,11 +178,8 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   forecast.groups = check_layout(model, cost.cluster(), job, phase);
   const workload::LayerSetting setting = layer_setting(model, job, cost, phase);
   const ChunkModel chunks(cost, setting, job.precision.communication_sms, stage_units(model, job.layout));
-  const double hop_bytes =
-      setting.tokens * static_cast<double>(model.hidden_size) * cost.assumptions()["pipeline_bytes"];
-  const double exposed = cost.assumptions()["pipeline_exposed"];
-  forecast.hop_s = exposed * (cost.nic_time(hop_bytes) + cost.cluster().network.latency_s);
-  ChunkTable table(chunks, forecast.hop_s);
+  forecast.hop_s = cost.assumptions()["pipeline_exposed"] * hop_time(cost, job, forecast.groups, setting);
+  ChunkTable table(chunks, forecast.hop_s, cost.assumptions()["jitter"]);
   forecast.lists = build_lists(job, forecast.schedule, forecast.groups, table, forecast.hop_s,
                                static_cast<int>(chunks.stages().size()));
   schedule::Costs costs;

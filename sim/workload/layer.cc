@@ -45,6 +45,31 @@ double LayerWork::model_flops() const {
   return flops;
 }
 
+namespace {
+
+// Every layer runs forward once more before its backward, its all-to-alls too.
+void recompute_layer(LayerWork& work) {
+  const auto again = [&work](Segment from, Segment to) {
+    std::vector<Operator> list;
+    for (const Operator& op : work.at(from)) list.push_back(recomputed(op));
+    std::vector<Operator>& backward = work.at(to);
+    backward.insert(backward.begin(), list.begin(), list.end());
+  };
+  again(Segment::kMlpForward, Segment::kMlpBackward);
+  again(Segment::kAttentionForward, Segment::kMlpBackward);
+  const auto add_transfer = [&work](TransferKind from, TransferKind to) {
+    const std::optional<Transfer>& once = work.transfers[static_cast<std::size_t>(from)];
+    if (!once) return;
+    Transfer& sum = *work.transfers[static_cast<std::size_t>(to)];
+    sum.logical_bytes += once->logical_bytes;
+    sum.nic_bytes += once->nic_bytes;
+    sum.nvlink_bytes += once->nvlink_bytes;
+  };
+  add_transfer(TransferKind::kDispatchForward, TransferKind::kDispatchBackward);
+}
+
+}  // namespace
+
 LayerWork layer_work(const LayerSetting& setting, bool moe) {
   LayerWork work;
   add_attention(setting, work);
@@ -53,6 +78,7 @@ LayerWork layer_work(const LayerSetting& setting, bool moe) {
   } else {
     add_dense_ffn(setting, work);
   }
+  if (setting.recompute == Recompute::kFull) recompute_layer(work);
   return work;
 }
 

@@ -35,12 +35,24 @@ struct Transfer {
   double nvlink_bytes = 0;  // to other GPUs of the node, forwarded ones included
 };
 
+// What backward computes again instead of keeping it.
+enum class Recompute {
+  kNone,
+  kSelective,  // MLA: norms, up-projections, SwiGLU outputs (DeepSeek-V3 report, section 3.2.3); GQA: norms, and the
+               // attention core where it is not fused (arXiv 2205.05198, section 5)
+  kFull,       // every layer from its input (the same, section 2)
+};
+
 // The setting of a layer.
 struct LayerSetting {
   model::ModelConfig model;
-  double tokens = 0;           // of a micro-batch on this rank
+  double tokens = 0;           // of a micro-batch on this rank, or on its tensor-parallel group
   double sequence_tokens = 0;  // of the whole sequence; tokens * context_parallel when it is split
   double context_parallel = 1;
+  double tensor_parallel = 1;  // ranks of a node that share matrices, and tokens between them (sequence parallelism)
+  Recompute recompute = Recompute::kSelective;
+  bool fused_attention = true;  // else scores and probabilities go through memory and nothing is skipped above the
+                                // diagonal
   RoutingShape routing;
   double load_factor = 1;  // rows and bytes of the busiest rank over the mean
   Format format = Format::kFp8;

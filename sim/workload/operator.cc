@@ -30,6 +30,13 @@ Operator linear(OpKind kind, std::string name, double tokens, double n, double k
 
 }  // namespace
 
+void Operator::scale(double times) {
+  repeats *= times;
+  score_bytes *= times;
+  model_flops *= times;
+  cost = {cost.flops * times, cost.bytes_read * times, cost.bytes_written * times};
+}
+
 Operator gemm(std::string name, double tokens, double n, double k, Format format) {
   return linear(OpKind::kGemm, std::move(name), tokens, n, k, 1, format);
 }
@@ -64,6 +71,18 @@ Operator attention_core(OpKind kind, double queries, double keys, double heads, 
   op.model_flops = forward ? forward_flops : 2 * forward_flops;
   op.cost = forward ? ops::Cost{forward_flops, io - queries * heads * v_dim * 2, queries * heads * v_dim * 2}
                     : ops::Cost{2.5 * forward_flops, io + queries * heads * v_dim * 2, io};
+  return op;
+}
+
+Operator plain_attention_core(OpKind kind, double queries, double keys, double heads, double qk_dim, double v_dim) {
+  Operator op = attention_core(kind, queries, keys, heads, qk_dim, v_dim);
+  const bool forward = kind == OpKind::kAttentionForward;
+  op.name += ", not fused";
+  op.whole_scores = true;
+  op.cost.flops = (forward ? 2 : 4) * queries * keys * heads * (qk_dim + v_dim);
+  // BF16 passes over the scores: written, softmax read and written, dropout read and written with its mask, read; in
+  // backward their gradients the same way beside the probabilities and the mask.
+  op.score_bytes = queries * keys * heads * (forward ? 13 : 18);
   return op;
 }
 

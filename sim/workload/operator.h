@@ -16,6 +16,7 @@ enum class OpKind {
   kAttentionBackward,
   kMemory,  // bound by memory: rows x width elements
   kGather,  // collective over the context-parallel ranks, exposed: bytes over NVLink and NIC
+  kTensorExchange,  // all-gather or reduce-scatter over the tensor-parallel ranks of a node: bytes over NVLink
 };
 
 enum class Format { kFp8, kBf16 };
@@ -28,18 +29,24 @@ struct Operator {
   double n = 0;
   double k = 0;
   double groups = 1;
-  double queries = 0;  // attention: per rank; balanced over context-parallel ranks
+  double repeats = 1;  // attention: sequences
+  double queries = 0;  // attention: of one sequence on this rank; balanced over context-parallel ranks
   double keys = 0;     // the whole sequence
   double heads = 0;
   double qk_dim = 0;
   double v_dim = 0;
+  bool whole_scores = false;  // attention that is not fused
+  double score_bytes = 0;     // its passes over scores and probabilities
   double rows = 0;  // memory-bound
   double width = 0;
   double nic_bytes = 0;     // kGather
-  double nvlink_bytes = 0;  // kGather
+  double nvlink_bytes = 0;  // kGather, kTensorExchange
   ops::Cost cost;           // what it does
   // What of it is work of the model: forward and backward once. 0 for recomputation and for norms, casts and softmax.
   double model_flops = 0;
+
+  // `times` of the same attention core one after another: several sequences.
+  void scale(double times);
 };
 
 // A Linear's GEMM on `tokens` rows, forward or input gradient; 2 tokens n k FLOPs, BF16 results.
@@ -53,6 +60,10 @@ struct Operator {
 // forward's FLOPs as work of the model and 2.5 times as done (the scores are computed again).
 [[nodiscard]] Operator attention_core(OpKind kind, double queries, double keys, double heads, double qk_dim,
                                       double v_dim);
+// The same with scores and probabilities in memory: every pair is computed, softmax, mask and dropout are passes of
+// their own over heads x queries x keys elements, and the scores are not computed again in backward.
+[[nodiscard]] Operator plain_attention_core(OpKind kind, double queries, double keys, double heads, double qk_dim,
+                                            double v_dim);
 // rows x width elements, `bytes_an_element` read and written together.
 [[nodiscard]] Operator memory_bound(std::string name, double rows, double width, double bytes_an_element);
 [[nodiscard]] Operator recomputed(Operator op);
