@@ -24,7 +24,7 @@ constexpr const char* kAsRoofline = "assumed: as the other kernels without a mea
 
 constexpr std::array kKnown{
     Known{"routing_load_factor", 1, 64},
-    Known{"solo_compute_sms", 1, 100000},
+    Known{"solo_compute_sms", 0, 100000, "SMs", 0, "assumed: 0, every SM computes where no communication runs beside"},
     Known{"bf16_gemm_efficiency", 0.01, 1},
     Known{"memory_efficiency", 0.01, 1},
     Known{"roofline_efficiency", 0.01, 1},

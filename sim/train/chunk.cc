@@ -39,7 +39,8 @@ ChunkModel::ChunkModel(const cost::CostModel& cost, const workload::LayerSetting
 double ChunkModel::sms(Setting setting) const {
   const double all = cost_.cluster().gpu.sms;
   if (setting == Setting::kBesideCommunication) return all - communication_sms_;
-  return std::min(all, cost_.assumptions()["solo_compute_sms"]);
+  const double assumed = cost_.assumptions()["solo_compute_sms"];
+  return assumed > 0 ? std::min(all, assumed) : all;
 }
 
 const schedule::UnitTimes& ChunkModel::times(UnitKind kind, Setting setting) const {

@@ -48,6 +48,7 @@ void add_sensitivity(Forecast& forecast, const cost::Calibration& calibration) {
   for (const Move& move : kMoves) {
     cost::Assumptions moved = forecast.job.assumptions;
     if (moved[move.name] == move.value) continue;
+    if (move.name == std::string_view("solo_compute_sms") && move.value > forecast.cluster.gpu.sms) continue;
     moved.set(move.name, move.value);
     const cost::CostModel cost(forecast.cluster, calibration, moved);
     const double step_s = forecast_phase(forecast.model, forecast.job, cost, forecast.main().phase).step_s;

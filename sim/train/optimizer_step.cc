@@ -90,7 +90,7 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
                collective_time(cost, held.experts * bytes, expert_holders, expert_local);
       };
       rank.reduce_s += (1 - overlap) * collect(job.precision.gradient_bytes);
-      rank.gather_s += collect(sharded ? job.precision.parameter_bytes : job.precision.gradient_bytes);
+      rank.gather_s += (1 - overlap) * collect(sharded ? job.precision.parameter_bytes : job.precision.gradient_bytes);
       const double shard =
           sharded ? held.replicated / holders + held.experts / expert_holders : held.replicated + held.experts;
       rank.update_s += cost.memory_time(shard * kUpdateBytes + (held.replicated + held.experts) * kZeroGradientBytes);
