@@ -39,6 +39,7 @@ void add_sim_network(CLI::App& app, Action& action);
 void add_sim_routing(CLI::App& app, Action& action);
 void add_sim_schedule(CLI::App& app, Action& action);
 void add_sim_train(CLI::App& app, Action& action);
+void add_sim_validate(CLI::App& app, Action& action);
 
 // Subcommands of check, attached by add_check.
 void add_check_gpu_records(CLI::App& check, Action& action);

@@ -7,6 +7,7 @@ void add_sim(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("sim", "Forecast clusters that train and serve");
   command->require_subcommand(1);
   add_sim_train(*command, action);
+  add_sim_validate(*command, action);
   add_sim_schedule(*command, action);
   add_sim_routing(*command, action);
   add_sim_eplb(*command, action);

@@ -1,5 +1,7 @@
 #include "sim/cost/calibration.h"
 
+#include <filesystem>
+
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -173,6 +175,20 @@ void read_network(const std::string& path, Calibration& calibration) {
   reader.finish();
 }
 
+void read_efficiencies(const std::string& path, Calibration& calibration) {
+  const io::ConfigReader reader(io::load_config_file(path), path);
+  read_source(reader, calibration);
+  for (const io::ConfigReader& row : reader.require_objects("efficiency")) {
+    calibration.efficiencies.push_back(
+        {row.require_one_of("assumption", {"bf16_gemm_efficiency", "roofline_efficiency", "attention_efficiency",
+                                           "grouped_gemm_efficiency", "memory_efficiency"}),
+         row.require_in("value", 0.01, 1.0), row.require<std::string>("measurement")});
+    row.finish();
+  }
+  reader.ignore("gpu");
+  reader.finish();
+}
+
 }  // namespace
 
 Calibration load_calibration(const std::string& name) {
@@ -180,6 +196,10 @@ Calibration load_calibration(const std::string& name) {
   if (name.empty()) return calibration;
   calibration.name = name;
   const std::string folder = "calibration/" + name + "/";
+  if (const std::string path = io::data_path(folder) + "efficiency.toml"; std::filesystem::exists(path)) {
+    read_efficiencies(path, calibration);
+    return calibration;
+  }
   read_training(io::data_path(folder + "training_kernels.toml"), calibration);
   read_tables(io::data_path(folder + "kernel_tables.toml"), calibration);
   read_network(io::data_path(folder + "network.toml"), calibration);

@@ -46,6 +46,16 @@ struct TransferTime {
   double setup_s = 0;  // layout or cast kernels before that
 };
 
+// A user's own times of one kernel by number of rows, rising.
+struct KernelTimes {
+  std::string kernel;  // "dense", "dense_wgrad", "grouped", "grouped_wgrad", or the operator's name
+  double n = 0;
+  double k = 0;
+  double groups = 1;
+  std::vector<double> rows;
+  std::vector<double> seconds;
+};
+
 struct SegmentGap {
   std::string segment;
   double seconds = 0;
@@ -69,8 +79,18 @@ struct Reference {
   int communication_sms = 0;
 };
 
+// The share of a peak that a class of kernels reached in a training run: for GPUs without tables.
+struct Efficiency {
+  std::string assumption;  // whose place it takes: "bf16_gemm_efficiency", ...
+  double value = 0;
+  std::string measurement;  // the published run that it was found from (lastbit sim validate marks it)
+};
+
 struct Calibration {
-  std::string name;  // empty: no tables, everything is a roofline
+  std::string name;  // empty: no figures of its own
+  std::vector<Efficiency> efficiencies;
+  // User-given kernel times, which stand before everything else (kernel_times.h).
+  std::vector<KernelTimes> given;
   Reference reference;
   // Beside communication, on training_sms: the kernels of a real training run.
   double training_sms = 0;
@@ -89,10 +109,13 @@ struct Calibration {
   double profile_span_s = 0;
   double profile_busy_s = 0;
   std::vector<std::string> sources;  // titles, for the report
+
+  // Measured kernels, all three files; else everything is a roofline.
+  [[nodiscard]] bool has_tables() const { return !training_gemms.empty(); }
 };
 
-// Reads the folder below data/calibration; an empty name gives an empty calibration. Error(kInput): unknown folder or
-// key, tables that are not rising.
+// Reads the folder below data/calibration: efficiency.toml, or training_kernels, kernel_tables and network. An empty
+// name gives an empty calibration. Error(kInput): unknown folder or key, tables that are not rising.
 [[nodiscard]] Calibration load_calibration(const std::string& name);
 
 }  // namespace lastbit::sim::cost

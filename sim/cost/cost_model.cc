@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "sim/cost/curve.h"
+#include "sim/cost/kernel_times.h"
 
 namespace lastbit::sim::cost {
 namespace {
@@ -68,7 +69,7 @@ CostModel::CostModel(cluster::Cluster cluster, Calibration calibration, Assumpti
     core::fail_input("assumption 'solo_compute_sms': found {:g}, expected at most {}, the SMs of GPU '{}'",
                      assumptions_["solo_compute_sms"], cluster_.gpu.sms, cluster_.gpu.name);
   }
-  if (calibration_.name.empty()) return;
+  if (!calibration_.has_tables()) return;
   const Reference& reference = calibration_.reference;
   same_gpu_ = reference.fp8_flops == cluster_.gpu.fp8_flops && reference.bf16_flops == cluster_.gpu.bf16_flops &&
               reference.hbm_bandwidth == cluster_.gpu.hbm_bandwidth;
@@ -98,10 +99,20 @@ Timed CostModel::operator_time(const Operator& op, double sms) const {
             Provenance::kRoofline};
   }
   if (op.kind == OpKind::kTensorExchange) return {tensor_exchange_time(op.nvlink_bytes), Provenance::kRoofline};
-  if (perfect() || calibration_.name.empty()) return roofline(op, sms);
+  if (const std::optional<double> seconds = given_time(calibration_.given, op)) {
+    return {*seconds, Provenance::kMeasured};
+  }
+  if (perfect() || !calibration_.has_tables()) return roofline(op, sms);
   if (is_gemm(op.kind)) return op.format == Format::kBf16 ? roofline(op, sms) : gemm_time(op, sms);
   if (op.kind == OpKind::kMemory) return memory_bound_time(op);
   return attention_time(op, sms);
+}
+
+double CostModel::efficiency(const char* name) const {
+  for (const Efficiency& found : calibration_.efficiencies) {
+    if (found.assumption == name) return found.value;
+  }
+  return assumptions_[name];
 }
 
 Timed CostModel::roofline(const Operator& op, double sms) const {
@@ -110,10 +121,10 @@ Timed CostModel::roofline(const Operator& op, double sms) const {
   double memory_efficiency = 1;
   double gap_s = 0;
   if (!perfect()) {
-    compute_efficiency = assumptions_[efficiency_name(op)];
-    memory_efficiency = assumptions_["memory_efficiency"];
+    compute_efficiency = efficiency(efficiency_name(op));
+    memory_efficiency = efficiency("memory_efficiency");
     // Measured segments bring their own gaps.
-    if (calibration_.name.empty()) gap_s = assumptions_["kernel_gap"] * 1e-6;
+    if (!calibration_.has_tables()) gap_s = assumptions_["kernel_gap"] * 1e-6;
   }
   const double bandwidth = cluster_.gpu.hbm_bandwidth * memory_efficiency;
   const double memory_s = (op.cost.bytes_read + op.cost.bytes_written) / bandwidth;

@@ -56,6 +56,7 @@ class CostModel {
   [[nodiscard]] Timed memory_bound_time(const workload::Operator& op) const;
   [[nodiscard]] Timed roofline(const workload::Operator& op, double sms) const;
   [[nodiscard]] Timed rows_ratio(const workload::Operator& op, double from_tokens) const;
+  [[nodiscard]] double efficiency(const char* name) const;  // the calibration's, or the assumption
   [[nodiscard]] double nearest_efficiency(const workload::Operator& op) const;
   [[nodiscard]] double compute_ratio(workload::Format format) const;
 

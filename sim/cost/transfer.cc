@@ -38,7 +38,7 @@ TransferCost CostModel::transfer_time(TransferKind kind, const workload::Transfe
                                       Company company) const {
   TransferCost cost;
   const double nvlink_s = nvlink_time(transfer.nvlink_bytes);
-  if (perfect() || calibration_.name.empty()) {
+  if (perfect() || !calibration_.has_tables()) {
     cost.transfer = {std::max(nic_time(transfer.nic_bytes), nvlink_s), Provenance::kRoofline};
     cost.wait_s = perfect() ? 0 : cluster_.network.latency_s + assumptions_["expert_sync"] * 1e-6;
     return cost;

@@ -1,0 +1,143 @@
+#include "sim/cost/kernel_times.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <sstream>
+#include <utility>
+
+#include "core/error.h"
+#include "io/file_bytes.h"
+#include "sim/cost/curve.h"
+
+namespace lastbit::sim::cost {
+namespace {
+
+using workload::Operator;
+using workload::OpKind;
+
+constexpr std::array kColumns{"kernel", "n", "k", "groups", "rows", "us"};
+
+std::string trimmed(std::string text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
+  while (!text.empty() && blank(text.back())) text.pop_back();
+  while (!text.empty() && blank(text.front())) text.erase(text.begin());
+  return text;
+}
+
+// Cells of a line; the kernel's name may stand in quotes, since operators' names have commas.
+std::vector<std::string> cells(const std::string& line) {
+  std::vector<std::string> result(1);
+  bool quoted = false;
+  for (const char c : line) {
+    if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      result.emplace_back();
+    } else {
+      result.back() += c;
+    }
+  }
+  for (std::string& cell : result) cell = trimmed(std::move(cell));
+  return result;
+}
+
+double number(const std::string& cell, const std::string& where, const char* column) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (error != std::errc{} || end != cell.data() + cell.size() || !(value >= 0) || value > 1e18) {
+    core::fail_input("{}: column '{}': found '{}', expected a number from 0 to 1e18", where, column, cell);
+  }
+  return value;
+}
+
+void check_header(const std::vector<std::string>& header, const std::string& where) {
+  const bool same = header.size() == kColumns.size() && std::equal(header.begin(), header.end(), kColumns.begin());
+  if (!same) core::fail_input("{}: expected the columns kernel,n,k,groups,rows,us in the first line", where);
+}
+
+// Of the operator: what the table's "rows" count.
+double rows_of(const Operator& op) {
+  if (op.tokens > 0) return op.tokens;
+  return op.queries > 0 ? op.repeats * op.queries : op.rows;
+}
+
+const char* gemm_kernel(OpKind kind) {
+  switch (kind) {
+    case OpKind::kGemm:
+      return "dense";
+    case OpKind::kGemmWgrad:
+      return "dense_wgrad";
+    case OpKind::kGroupedGemm:
+      return "grouped";
+    case OpKind::kGroupedGemmWgrad:
+      return "grouped_wgrad";
+    default:
+      return nullptr;
+  }
+}
+
+bool describes(const KernelTimes& times, const Operator& op) {
+  if (times.kernel == op.name) return true;
+  const char* kernel = gemm_kernel(op.kind);
+  return kernel != nullptr && times.kernel == kernel && times.n == op.n && times.k == op.k && times.groups == op.groups;
+}
+
+void add_point(KernelTimes& times, double rows, double seconds, const std::string& where) {
+  const auto at = std::lower_bound(times.rows.begin(), times.rows.end(), rows);
+  if (at != times.rows.end() && *at == rows) {
+    core::fail_input("{}: {:g} rows of '{}' were given before", where, rows, times.kernel);
+  }
+  times.seconds.insert(times.seconds.begin() + (at - times.rows.begin()), seconds);
+  times.rows.insert(at, rows);
+}
+
+}  // namespace
+
+std::vector<KernelTimes> parse_kernel_times(const std::string& text, const std::string& name) {
+  std::vector<KernelTimes> result;
+  std::istringstream lines(text);
+  std::string line;
+  bool header = true;
+  for (int number_of_line = 1; std::getline(lines, line); ++number_of_line) {
+    const std::string content = trimmed(line);
+    if (content.empty() || content.front() == '#') continue;
+    const std::string where = name + ":" + std::to_string(number_of_line);
+    const std::vector<std::string> row = cells(content);
+    if (std::exchange(header, false)) {
+      check_header(row, where);
+      continue;
+    }
+    if (row.size() != kColumns.size()) {
+      core::fail_input("{}: found {} columns, expected {}", where, row.size(), kColumns.size());
+    }
+    KernelTimes times{row[0], number(row[1], where, "n"), number(row[2], where, "k"), number(row[3], where, "groups"),
+                      {},     {}};
+    const double rows = number(row[4], where, "rows");
+    const double us = number(row[5], where, "us");
+    if (times.kernel.empty() || rows <= 0 || us <= 0) core::fail_input("{}: expected a kernel, rows > 0 and us > 0", where);
+    auto found = std::find_if(result.begin(), result.end(), [&times](const KernelTimes& other) {
+      return other.kernel == times.kernel && other.n == times.n && other.k == times.k && other.groups == times.groups;
+    });
+    if (found == result.end()) found = result.insert(result.end(), std::move(times));
+    add_point(*found, rows, us * 1e-6, where);
+  }
+  if (result.empty()) core::fail_input("{}: no kernel times in it", name);
+  return result;
+}
+
+std::vector<KernelTimes> load_kernel_times(const std::string& path) {
+  return parse_kernel_times(std::string(io::FileBytes::open(path)->text()), path);
+}
+
+std::optional<double> given_time(const std::vector<KernelTimes>& given, const Operator& op) {
+  for (const KernelTimes& times : given) {
+    if (!describes(times, op)) continue;
+    const double rows = rows_of(op);
+    if (rows < times.rows.front()) return times.seconds.front() * rows / times.rows.front();
+    return interpolate(times.rows, times.seconds, rows, 1).seconds;
+  }
+  return std::nullopt;
+}
+
+}  // namespace lastbit::sim::cost
