@@ -52,6 +52,7 @@ void add_sim_train(CLI::App& app, Action& action) {
           "Change a value: cluster.KEY, job.KEY, model.KEY or assume.NAME, as in assume.routing_load_factor=1.1 "
           "or cluster.network.nic_attainable='40 GB/s'; may be repeated")
       ->allow_extra_args(false);
+  command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
   command->add_option("--trace", options->trace, "Write one pipeline's step as a Chrome trace (.json)");
   command->callback([&action, options] { action = [options] { return run_sim_train(*options); }; });

@@ -33,6 +33,8 @@ constexpr std::array kKnown{
     Known{"kernel_gap", 0, 1000, "us", 0, "assumed: kernels without a measured table follow one another at once"},
     Known{"tensor_overlap", 0, 1, "0 to 1", 0, "assumed: nothing hides the exchange among tensor-parallel ranks"},
     Known{"jitter", 1, 10, "x", 1, "assumed: every chunk takes its computed time on every rank"},
+    Known{"memory_margin", 0, 1, "of the peak", 0.03, "assumed: lost to fragmentation"},
+    Known{"memory_reserved", 0, 1000, "GiB", 2, "assumed: kept by the driver, the runtime and communication libraries"},
     Known{"expert_sync", 0, 1e6},
     Known{"pipeline_exposed", 0, 1},
     Known{"pipeline_bytes", 0.5, 8},

@@ -3,6 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "io/config_file.h"
 #include "model/config_file.h"
 #include "model/counts.h"
@@ -75,6 +76,11 @@ Forecast forecast_training(const ForecastRequest& request) {
       continue;
     }
     forecast.phases.push_back(forecast_phase(forecast.model, forecast.job, cost, phase));
+    const JobMemory& memory = forecast.phases.back().memory;
+    if (!memory.fits() && !request.force) {
+      core::fail_input("phase {}, {} tokens a sequence: {} (--force forecasts it all the same)", phase.name,
+                       phase.sequence_tokens, describe_shortage(memory));
+    }
     if (phase.tokens > forecast.main().phase.tokens) forecast.headline = forecast.phases.size() - 1;
   }
   forecast.gpu_hours_total = forecast.gpu_hours_given;

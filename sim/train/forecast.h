@@ -54,6 +54,7 @@ struct ForecastRequest {
   std::string schedule;               // replaces the job's; phases that name their own keep it
   std::vector<std::string> settings;  // "--set" values
   bool sensitivity = true;
+  bool force = false;  // a phase that does not fit the GPUs' memory is forecast all the same
 };
 
 // Loads what the request names, predicts every phase. Error(kInput) as the loaders and forecast_phase say.

@@ -19,6 +19,25 @@ json breakdown_json(const Breakdown& part) {
           {"exposed_comm_s", part.exposed_comm_s}};
 }
 
+json memory_json(const JobMemory& memory) {
+  json ranks = json::array();
+  for (const RankMemory& rank : memory.ranks) {
+    json parts = json::object();
+    for (const memory::Part& part : rank.parts) parts[part.name] = part.bytes;
+    ranks.push_back({{"held_bytes", rank.held_bytes},
+                     {"peak_bytes", rank.peak_bytes},
+                     {"needed_bytes", rank.needed_bytes},
+                     {"peak_at_s", rank.timeline.peak_at.s},
+                     {"parts", std::move(parts)}});
+  }
+  return {{"capacity_bytes", memory.capacity_bytes},
+          {"peak_bytes", memory.peak().peak_bytes},
+          {"needed_bytes", memory.peak().needed_bytes},
+          {"rank", memory.worst},
+          {"fits", memory.fits()},
+          {"ranks", std::move(ranks)}};
+}
+
 json phase_json(const PhaseForecast& phase) {
   json stages = json::array();
   for (const StageForecast& stage : phase.stages) {
@@ -39,6 +58,7 @@ json phase_json(const PhaseForecast& phase) {
           {"steps", phase.steps},
           {"gpu_hours", phase.gpu_hours},
           {"pipeline_hop_s", phase.hop_s},
+          {"peak_memory_bytes", phase.memory.peak().peak_bytes},
           {"breakdown", breakdown_json(phase.first)},
           {"breakdown_mean", breakdown_json(phase.mean)},
           {"stages", std::move(stages)}};
@@ -126,6 +146,7 @@ json to_json(const Forecast& forecast) {
                  {"usd_total", forecast.usd_total},
                  {"breakdown", breakdown_json(main.first)},
                  {"breakdown_mean", breakdown_json(main.mean)},
+                 {"memory", memory_json(main.memory)},
                  {"phases", phases_json(forecast)},
                  {"provenance", provenance_json(main.census)},
                  {"assumptions", assumptions_json(forecast.job.assumptions)},

@@ -95,6 +95,26 @@ void add_cost(const Forecast& forecast, const nlohmann::json& phases, std::strin
             fmt::format("million USD at {} USD a GPU-hour", forecast.job.usd_per_gpu_hour).c_str());
 }
 
+void add_memory(const Forecast& forecast, std::string& out) {
+  constexpr double kGiB = 1 << 30;
+  const JobMemory& memory = forecast.main().memory;
+  const RankMemory& peak = memory.peak();
+  out += fmt::format("\nMemory of a GPU, pipeline rank {} (the fullest) at {:.2f} s of the step, GiB\n", memory.worst,
+                     peak.timeline.peak_at.s);
+  double rest = 0;
+  for (const memory::Part& part : peak.parts) {
+    if (part.bytes >= 0.01 * peak.peak_bytes) {
+      out += fmt::format("  {:<42}{:>8.2f}\n", part.name, part.bytes / kGiB);
+    } else {
+      rest += part.bytes;
+    }
+  }
+  out += fmt::format("  {:<42}{:>8.2f}\n", "other parts", rest / kGiB);
+  out += fmt::format("  {:<42}{:>8.2f}  of {:.1f}{}\n", "with fragmentation and what the system keeps",
+                     peak.needed_bytes / kGiB, memory.capacity_bytes / kGiB,
+                     memory.fits() ? "" : ": DOES NOT FIT, forced");
+}
+
 void add_published_sources(const Forecast& forecast, std::string& out) {
   std::set<std::string> lines;
   for (const auto& [key, figure] : forecast.published) {
@@ -142,6 +162,7 @@ std::string to_text(const Forecast& forecast) {
   add_header(forecast, out);
   add_step(forecast, out);
   add_cost(forecast, to_json(forecast)["phases"], out);
+  add_memory(forecast, out);
   add_published_sources(forecast, out);
   add_provenance(forecast, out);
   add_assumptions(forecast, out);

@@ -96,6 +96,7 @@ void compare(const MeasuredRun& run, Validation& validation) {
   request.job = run.job;
   request.settings = run.settings;
   request.sensitivity = false;
+  request.force = true;  // it ran
   json forecast;
   try {
     forecast = to_json(forecast_training(request));

@@ -191,6 +191,8 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
 
   const OptimizerTime optimizer =
       optimizer_time(cost, model, job, forecast.lists, chunks.stages(), forecast.groups.world / job.layout.pipeline);
+  forecast.memory = job_memory(cost, model, job, setting, chunks.stages(), forecast.lists, forecast.execution,
+                               forecast.groups.world / job.layout.pipeline);
   forecast.pipeline_s = forecast.execution.total.s;
   forecast.step_s = forecast.pipeline_s + optimizer.seconds();
   forecast.steps = phase.tokens / (static_cast<double>(phase.sequence_tokens) * phase.batch_sequences);

@@ -7,6 +7,7 @@
 #include "sim/cost/cost_model.h"
 #include "sim/schedule/execute.h"
 #include "sim/train/chunk.h"
+#include "sim/train/rank_memory.h"
 
 namespace lastbit::sim::train {
 
@@ -45,6 +46,7 @@ struct PhaseForecast {
   double hop_s = 0;            // a transfer between stages
   double profile_chunk_s = 0;  // the model's time for the profiled chunk
   Census census;
+  JobMemory memory;
   schedule::Schedule lists;
   schedule::Execution execution;
 };
