@@ -52,6 +52,15 @@ void add_sim_train(CLI::App& app, Action& action) {
           "Change a value: cluster.KEY, job.KEY, model.KEY or assume.NAME, as in assume.routing_load_factor=1.1 "
           "or cluster.network.nic_attainable='40 GB/s'; may be repeated")
       ->allow_extra_args(false);
+  command->add_option("--kernel-times", options->request.kernel_times,
+                      "Your own kernel timings, a .csv file with the columns kernel,n,k,groups,rows,us: they stand "
+                      "before every table");
+  command
+      ->add_option("--samples", options->request.samples,
+                   "Draws from the assumptions' ranges for the step's P5 to P95; 0 for the point alone")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  command->add_option("--seed", options->request.seed, "Of the draws")->capture_default_str();
   command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
   command->add_option("--trace", options->trace, "Write one pipeline's step as a Chrome trace (.json)");

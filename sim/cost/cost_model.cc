@@ -63,8 +63,11 @@ double peak(const cluster::Gpu& gpu, Format format) {
 
 }  // namespace
 
-CostModel::CostModel(cluster::Cluster cluster, Calibration calibration, Assumptions assumptions)
-    : cluster_(std::move(cluster)), calibration_(std::move(calibration)), assumptions_(std::move(assumptions)) {
+CostModel::CostModel(cluster::Cluster cluster, Calibration calibration, Assumptions assumptions, Without without)
+    : cluster_(std::move(cluster)),
+      calibration_(std::move(calibration)),
+      assumptions_(std::move(assumptions)),
+      without_(without) {
   if (assumptions_["solo_compute_sms"] > cluster_.gpu.sms) {
     core::fail_input("assumption 'solo_compute_sms': found {:g}, expected at most {}, the SMs of GPU '{}'",
                      assumptions_["solo_compute_sms"], cluster_.gpu.sms, cluster_.gpu.name);
@@ -94,6 +97,11 @@ double CostModel::compute_ratio(Format format) const {
 }
 
 Timed CostModel::operator_time(const Operator& op, double sms) const {
+  const bool left_out = (op.again && without_[Cause::kRecomputation]) ||
+                        (op.kind == OpKind::kMemory && without_[Cause::kMemoryBound]) ||
+                        (op.kind == OpKind::kGather && without_[Cause::kContextExchange]) ||
+                        (op.kind == OpKind::kTensorExchange && without_[Cause::kTensorExchange]);
+  if (left_out) return {0, Provenance::kMeasured};
   if (op.kind == OpKind::kGather) {
     return {cluster_.network.latency_s + std::max(nic_time(op.nic_bytes), nvlink_time(op.nvlink_bytes)),
             Provenance::kRoofline};
@@ -124,7 +132,7 @@ Timed CostModel::roofline(const Operator& op, double sms) const {
     compute_efficiency = efficiency(efficiency_name(op));
     memory_efficiency = efficiency("memory_efficiency");
     // Measured segments bring their own gaps.
-    if (!calibration_.has_tables()) gap_s = assumptions_["kernel_gap"] * 1e-6;
+    if (!calibration_.has_tables() && !without_[Cause::kLaunchGaps]) gap_s = assumptions_["kernel_gap"] * 1e-6;
   }
   const double bandwidth = cluster_.gpu.hbm_bandwidth * memory_efficiency;
   const double memory_s = (op.cost.bytes_read + op.cost.bytes_written) / bandwidth;
@@ -222,7 +230,7 @@ Timed CostModel::memory_bound_time(const Operator& op) const {
 }
 
 double CostModel::gap_s(workload::Segment segment) const {
-  if (perfect()) return 0;
+  if (perfect() || without_[Cause::kLaunchGaps]) return 0;
   for (const SegmentGap& gap : calibration_.gaps) {
     if (gap.segment == workload::segment_name(segment)) return gap.seconds;
   }

@@ -6,6 +6,7 @@
 #include "sim/cluster/cluster.h"
 #include "sim/cost/assumptions.h"
 #include "sim/cost/calibration.h"
+#include "sim/cost/causes.h"
 #include "sim/cost/provenance.h"
 #include "sim/workload/layer.h"
 
@@ -25,7 +26,8 @@ struct TransferCost {
 // kernels do not depend on the number of SMs. Times are carried to another GPU by the ratio of peaks.
 class CostModel {
  public:
-  CostModel(cluster::Cluster cluster, Calibration calibration, Assumptions assumptions);
+  // `without`: causes whose time is not counted.
+  CostModel(cluster::Cluster cluster, Calibration calibration, Assumptions assumptions, Without without = {});
 
   // The operator's time with `sms` SMs to itself.
   [[nodiscard]] Timed operator_time(const workload::Operator& op, double sms) const;
@@ -48,6 +50,7 @@ class CostModel {
   [[nodiscard]] const cluster::Cluster& cluster() const { return cluster_; }
   [[nodiscard]] const Calibration& calibration() const { return calibration_; }
   [[nodiscard]] const Assumptions& assumptions() const { return assumptions_; }
+  [[nodiscard]] const Without& without() const { return without_; }
 
  private:
   [[nodiscard]] bool perfect() const { return assumptions_["perfect_kernels"] > 0; }
@@ -63,6 +66,7 @@ class CostModel {
   cluster::Cluster cluster_;
   Calibration calibration_;
   Assumptions assumptions_;
+  Without without_;
   bool same_gpu_ = false;
   double in_situ_factor_ = 1;
 };

@@ -37,6 +37,7 @@ const TransferRate* nearest_rate(const Calibration& calibration, double expert_r
 TransferCost CostModel::transfer_time(TransferKind kind, const workload::Transfer& transfer, double expert_ranks,
                                       Company company) const {
   TransferCost cost;
+  if (without_[Cause::kExpertTransfers]) return cost;
   const double nvlink_s = nvlink_time(transfer.nvlink_bytes);
   if (perfect() || !calibration_.has_tables()) {
     cost.transfer = {std::max(nic_time(transfer.nic_bytes), nvlink_s), Provenance::kRoofline};

@@ -38,7 +38,9 @@ ChunkModel::ChunkModel(const cost::CostModel& cost, const workload::LayerSetting
 
 double ChunkModel::sms(Setting setting) const {
   const double all = cost_.cluster().gpu.sms;
-  if (setting == Setting::kBesideCommunication) return all - communication_sms_;
+  if (setting == Setting::kBesideCommunication) {
+    return cost_.without()[cost::Cause::kCommunicationSms] ? all : all - communication_sms_;
+  }
   const double assumed = cost_.assumptions()["solo_compute_sms"];
   return assumed > 0 ? std::min(all, assumed) : all;
 }
@@ -71,6 +73,7 @@ schedule::UnitTimes ChunkModel::layer_times(const workload::LayerWork& work, Set
 }
 
 schedule::UnitTimes ChunkModel::end_times(UnitKind kind, Setting setting) const {
+  if (cost_.without()[cost::Cause::kEnds]) return {};
   const workload::EndWork work = kind == UnitKind::kEmbedding ? workload::embedding_work(setting_)
                                  : kind == UnitKind::kHead    ? workload::head_work(setting_)
                                                               : workload::mtp_projection_work(setting_);

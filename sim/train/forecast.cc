@@ -1,6 +1,5 @@
 #include "sim/train/forecast.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -8,20 +7,10 @@
 #include "model/config_file.h"
 #include "model/counts.h"
 #include "sim/cost/calibration.h"
+#include "sim/cost/kernel_times.h"
 
 namespace lastbit::sim::train {
 namespace {
-
-struct Move {
-  const char* name;
-  double value;
-};
-
-// Moves of what matters most among the assumptions, to show what the unknown is worth.
-constexpr std::array kMoves{Move{"routing_load_factor", 1.1},  Move{"routing_load_factor", 1.2},
-                            Move{"bf16_gemm_efficiency", 0.6}, Move{"bf16_gemm_efficiency", 0.8},
-                            Move{"solo_compute_sms", 112},     Move{"pipeline_exposed", 0},
-                            Move{"expert_sync", 1000},         Move{"perfect_kernels", 1}};
 
 model::ModelConfig load_model(const ForecastRequest& request, const std::vector<cluster::Override>& overrides) {
   const std::string path = model::model_config_path(request.model);
@@ -45,16 +34,16 @@ void headline_figures(Forecast& forecast) {
   forecast.mfu_noncausal = forecast.tflops_noncausal * 1e12 / forecast.cluster.gpu.bf16_flops;
 }
 
-void add_sensitivity(Forecast& forecast, const cost::Calibration& calibration) {
-  for (const Move& move : kMoves) {
-    cost::Assumptions moved = forecast.job.assumptions;
-    if (moved[move.name] == move.value) continue;
-    if (move.name == std::string_view("solo_compute_sms") && move.value > forecast.cluster.gpu.sms) continue;
-    moved.set(move.name, move.value);
-    const cost::CostModel cost(forecast.cluster, calibration, moved);
-    const double step_s = forecast_phase(forecast.model, forecast.job, cost, forecast.main().phase).step_s;
-    forecast.sensitivity.push_back({move.name, move.value, step_s});
-  }
+void add_confidence(Forecast& forecast, const cost::Calibration& calibration, const ForecastRequest& request) {
+  const PhaseForecast& main = forecast.main();
+  forecast.uncertainty = step_uncertainty(forecast.model, forecast.job, forecast.cluster, calibration, main.phase,
+                                          request.samples, request.seed);
+  forecast.contributions =
+      step_contributions(forecast.model, forecast.job, forecast.cluster, calibration, main.phase, main.step_s);
+  cost::Assumptions bound = forecast.job.assumptions;
+  bound.set("perfect_kernels", 1);
+  const cost::CostModel cost(forecast.cluster, calibration, bound);
+  forecast.bound_step_s = forecast_phase(forecast.model, forecast.job, cost, main.phase).step_s;
 }
 
 }  // namespace
@@ -68,7 +57,8 @@ Forecast forecast_training(const ForecastRequest& request) {
   forecast.cluster = cluster::load_cluster(request.cluster, overrides);
   forecast.job = load_job(request.job, overrides);
   if (!request.schedule.empty()) forecast.job.layout.schedule = request.schedule;
-  const cost::Calibration calibration = cost::load_calibration(forecast.cluster.calibration);
+  cost::Calibration calibration = cost::load_calibration(forecast.cluster.calibration);
+  if (!request.kernel_times.empty()) calibration.given = cost::load_kernel_times(request.kernel_times);
   const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);
   for (const Phase& phase : forecast.job.phases) {
     if (phase.given_gpu_hours) {
@@ -90,7 +80,7 @@ Forecast forecast_training(const ForecastRequest& request) {
   forecast.profile_span_s = calibration.profile_span_s;
   forecast.in_situ_factor = cost.in_situ_factor();
   forecast.calibration_sources = calibration.sources;
-  if (request.sensitivity) add_sensitivity(forecast, calibration);
+  if (request.samples > 0) add_confidence(forecast, calibration, request);
   // Published figures belong to the run as it was: not to a changed model, cluster or layout.
   bool changed = false;
   for (const cluster::Override& change : overrides) changed = changed || change.subject != "assume";

@@ -1,6 +1,7 @@
 // The forecast of a training job: every phase, and what the run costs.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -9,15 +10,9 @@
 #include "sim/train/job.h"
 #include "sim/train/phase.h"
 #include "sim/train/published.h"
+#include "sim/train/uncertainty.h"
 
 namespace lastbit::sim::train {
-
-// One assumption moved, and the step that follows.
-struct Sensitivity {
-  std::string name;
-  double value = 0;
-  double step_s = 0;
-};
 
 struct Forecast {
   std::string model_name;
@@ -41,7 +36,9 @@ struct Forecast {
   double profile_span_s = 0;  // of the calibration's chunk, as published
   double in_situ_factor = 1;
   std::vector<std::string> calibration_sources;
-  std::vector<Sensitivity> sensitivity;
+  Uncertainty uncertainty;
+  std::vector<Contribution> contributions;
+  double bound_step_s = 0;  // every kernel and transfer at its peak, no gaps or waits; 0: not asked for
   Published published;
 
   [[nodiscard]] const PhaseForecast& main() const { return phases[headline]; }
@@ -53,7 +50,9 @@ struct ForecastRequest {
   std::string job;
   std::string schedule;               // replaces the job's; phases that name their own keep it
   std::vector<std::string> settings;  // "--set" values
-  bool sensitivity = true;
+  std::string kernel_times;  // CSV of kernel timings (cost/kernel_times.h)
+  int samples = 64;          // draws from the assumptions' ranges; 0: neither these nor contributions of causes
+  std::uint64_t seed = 1;
   bool force = false;  // a phase that does not fit the GPUs' memory is forecast all the same
 };
 

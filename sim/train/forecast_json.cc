@@ -96,9 +96,27 @@ json provenance_json(const Census& census) {
 json assumptions_json(const cost::Assumptions& assumptions) {
   json result = json::array();
   for (const cost::Assumption& entry : assumptions.entries()) {
-    result.push_back({{"name", entry.name}, {"value", entry.value}, {"unit", entry.unit}, {"source", entry.source}});
+    json one = {{"name", entry.name}, {"value", entry.value}, {"unit", entry.unit}, {"source", entry.source}};
+    if (entry.range) one["range"] = {entry.range->low, entry.range->high};
+    result.push_back(std::move(one));
   }
   return result;
+}
+
+json uncertainty_json(const Uncertainty& uncertainty) {
+  json swings = json::array();
+  for (const Uncertainty::Swing& swing : uncertainty.swings) {
+    swings.push_back({{"assumption", swing.name},
+                      {"low", swing.low},
+                      {"high", swing.high},
+                      {"step_at_low_s", swing.step_at_low_s},
+                      {"step_at_high_s", swing.step_at_high_s}});
+  }
+  return {{"samples", uncertainty.samples},
+          {"step_p5_s", uncertainty.p5_s},
+          {"step_p50_s", uncertainty.p50_s},
+          {"step_p95_s", uncertainty.p95_s},
+          {"swings", std::move(swings)}};
 }
 
 // The published figures with the predicted one and the relative error of each.
@@ -124,7 +142,7 @@ json published_json(const Forecast& forecast, const json& predicted) {
 
 json to_json(const Forecast& forecast) {
   const PhaseForecast& main = forecast.main();
-  json result = {{"schema_version", 1},
+  json result = {{"schema_version", 2},
                  {"model", forecast.model_name},
                  {"cluster", forecast.cluster.name},
                  {"job", forecast.job.name},
@@ -155,11 +173,13 @@ json to_json(const Forecast& forecast) {
                    {"in_situ_factor", forecast.in_situ_factor},
                    {"profile_chunk_s", forecast.profile_span_s},
                    {"profile_chunk_model_s", main.profile_chunk_s}}}};
-  json sensitivity = json::array();
-  for (const Sensitivity& entry : forecast.sensitivity) {
-    sensitivity.push_back({{"assumption", entry.name}, {"value", entry.value}, {"step_s", entry.step_s}});
+  if (forecast.bound_step_s > 0) {
+    result["uncertainty"] = uncertainty_json(forecast.uncertainty);
+    for (const Contribution& entry : forecast.contributions) {
+      result["contributions"].push_back({{"cause", entry.cause}, {"seconds", entry.seconds}});
+    }
+    result["bound_step_s"] = forecast.bound_step_s;
   }
-  result["sensitivity"] = std::move(sensitivity);
   result["published"] = published_json(forecast, result);
   return result;
 }

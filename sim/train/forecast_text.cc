@@ -147,11 +147,23 @@ void add_assumptions(const Forecast& forecast, std::string& out) {
   for (const cost::Assumption& entry : forecast.job.assumptions.entries()) {
     out += fmt::format("  {:<22}{:>8g} {:<10} {}\n", entry.name, entry.value, entry.unit, entry.source);
   }
-  if (forecast.sensitivity.empty()) return;
-  out += "\nStep if an assumption is moved\n";
-  for (const Sensitivity& entry : forecast.sensitivity) {
-    out += fmt::format("  {:<22}{:>8g}{:>11.3f} s{:>+8.1f} %\n", entry.name, entry.value, entry.step_s,
-                       100 * (entry.step_s / forecast.main().step_s - 1));
+}
+
+void add_confidence(const Forecast& forecast, std::string& out) {
+  if (forecast.bound_step_s == 0) return;
+  const double step_s = forecast.main().step_s;
+  out += fmt::format("\nWhat the step is made of: seconds that it loses without one cause (they overlap); bound {:.3f} s\n",
+                     forecast.bound_step_s);
+  for (const Contribution& entry : forecast.contributions) {
+    out += fmt::format("  {:<32}{:>9.3f} s{:>8.1f} %\n", entry.cause, entry.seconds, 100 * entry.seconds / step_s);
+  }
+  const Uncertainty& u = forecast.uncertainty;
+  if (u.samples == 0) return;
+  out += fmt::format("\nHow sure: {} draws from the ranges below: step P5 {:.2f} s, median {:.2f} s, P95 {:.2f} s\n",
+                     u.samples, u.p5_s, u.p50_s, u.p95_s);
+  for (const Uncertainty::Swing& swing : u.swings) {
+    out += fmt::format("  {:<24}{:>9g} to {:<9g}{:>9.3f} to {:.3f} s\n", swing.name, swing.low, swing.high,
+                       swing.step_at_low_s, swing.step_at_high_s);
   }
 }
 
@@ -165,6 +177,7 @@ std::string to_text(const Forecast& forecast) {
   add_memory(forecast, out);
   add_published_sources(forecast, out);
   add_provenance(forecast, out);
+  add_confidence(forecast, out);
   add_assumptions(forecast, out);
   return out;
 }

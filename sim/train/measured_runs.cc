@@ -95,7 +95,7 @@ void compare(const MeasuredRun& run, Validation& validation) {
   request.cluster = run.cluster;
   request.job = run.job;
   request.settings = run.settings;
-  request.sensitivity = false;
+  request.samples = 0;
   request.force = true;  // it ran
   json forecast;
   try {

@@ -95,6 +95,8 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
           sharded ? held.replicated / holders + held.experts / expert_holders : held.replicated + held.experts;
       rank.update_s += cost.memory_time(shard * kUpdateBytes + (held.replicated + held.experts) * kZeroGradientBytes);
     }
+    if (cost.without()[cost::Cause::kGradientTraffic]) rank.reduce_s = rank.gather_s = 0;
+    if (cost.without()[cost::Cause::kOptimizerUpdate]) rank.update_s = 0;
     if (rank.seconds() > slowest.seconds()) slowest = rank;
   }
   return slowest;

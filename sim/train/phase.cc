@@ -32,7 +32,7 @@ workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job&
   setting.routing.top_k = static_cast<double>(model.num_experts_per_tok);
   setting.routing.expert_ranks = job.layout.expert;
   setting.routing.ranks_per_node = cost.cluster().node.gpus;
-  setting.load_factor = cost.assumptions()["routing_load_factor"];
+  setting.load_factor = cost.without()[cost::Cause::kImbalance] ? 1 : cost.assumptions()["routing_load_factor"];
   setting.format = job.precision.gemm;
   setting.dispatch_bytes = job.precision.dispatch_bytes;
   setting.combine_bytes = job.precision.combine_bytes;
@@ -90,7 +90,7 @@ class ChunkTable {
 // lie in one node.
 double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
                 const workload::LayerSetting& setting) {
-  if (job.layout.pipeline == 1) return 0;
+  if (job.layout.pipeline == 1 || cost.without()[cost::Cause::kPipelineTransfers]) return 0;
   const double bytes = setting.tokens / setting.tensor_parallel * static_cast<double>(setting.model.hidden_size) *
                        cost.assumptions()["pipeline_bytes"];
   const cluster::Cluster& cluster = cost.cluster();
@@ -179,7 +179,8 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   const workload::LayerSetting setting = layer_setting(model, job, cost, phase);
   const ChunkModel chunks(cost, setting, job.precision.communication_sms, stage_units(model, job.layout));
   forecast.hop_s = cost.assumptions()["pipeline_exposed"] * hop_time(cost, job, forecast.groups, setting);
-  ChunkTable table(chunks, forecast.hop_s, cost.assumptions()["jitter"]);
+  const double jitter = cost.without()[cost::Cause::kJitter] ? 1 : cost.assumptions()["jitter"];
+  ChunkTable table(chunks, forecast.hop_s, jitter);
   forecast.lists = build_lists(job, forecast.schedule, forecast.groups, table, forecast.hop_s,
                                static_cast<int>(chunks.stages().size()));
   schedule::Costs costs;

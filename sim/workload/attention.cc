@@ -98,7 +98,7 @@ void add_mla_recomputation(const LayerSetting& setting, const Dims& s, std::vect
   const double q_out = s.heads * s.qk;
   const double kv_out = s.heads * (s.qk - s.rope + s.v);
   const double all = s.sequence * sequences(setting);
-  backward.push_back(memory_bound("latent_norms_recompute", s.rows, s.q_rank + s.kv_rank, 7));
+  backward.push_back(recomputed(memory_bound("latent_norms_recompute", s.rows, s.q_rank + s.kv_rank, 7)));
   backward.push_back(
       recomputed(gemm("query up-projection", s.tokens, q_out, s.q_rank > 0 ? s.q_rank : s.d, format)));
   if (setting.context_parallel > 1) {
@@ -106,8 +106,8 @@ void add_mla_recomputation(const LayerSetting& setting, const Dims& s, std::vect
   }
   push_tensor_exchange(setting, "all-gather latents again", s.q_rank + s.kv_rank + s.rope, backward);
   backward.push_back(recomputed(gemm("latent up-projection", all, kv_out, s.kv_rank, format)));
-  backward.push_back(memory_bound("key_layout_recompute", all, s.heads * s.qk, 4));
-  backward.push_back(memory_bound("query_rope_recompute", s.tokens, s.heads * s.rope, 4));
+  backward.push_back(recomputed(memory_bound("key_layout_recompute", all, s.heads * s.qk, 4)));
+  backward.push_back(recomputed(memory_bound("query_rope_recompute", s.tokens, s.heads * s.rope, 4)));
 }
 
 void add_mla_backward(const LayerSetting& setting, const Dims& s, std::vector<Operator>& backward) {

@@ -44,6 +44,7 @@ struct Operator {
   ops::Cost cost;           // what it does
   // What of it is work of the model: forward and backward once. 0 for recomputation and for norms, casts and softmax.
   double model_flops = 0;
+  bool again = false;  // recomputation
 
   // `times` of the same attention core one after another: several sequences.
   void scale(double times);
