@@ -52,6 +52,9 @@ void add_sim_train(CLI::App& app, Action& action) {
           "Change a value: cluster.KEY, job.KEY, model.KEY or assume.NAME, as in assume.routing_load_factor=1.1 "
           "or cluster.network.nic_attainable='40 GB/s'; may be repeated")
       ->allow_extra_args(false);
+  command->add_option("--load", options->request.load,
+                      "How much each expert is chosen: uniform, zipf:EXPONENT, a file of loads (.json) or a recorded "
+                      "routing trace (.h5)");
   command->add_option("--kernel-times", options->request.kernel_times,
                       "Your own kernel timings, a .csv file with the columns kernel,n,k,groups,rows,us: they stand "
                       "before every table");

@@ -21,16 +21,11 @@ ChunkTime chunk_time(const ChunkRun& run) { return {run.total.s, run.exposed().s
 ChunkModel::ChunkModel(const cost::CostModel& cost, const workload::LayerSetting& setting, int communication_sms,
                        std::vector<StageUnits> stages)
     : cost_(cost), setting_(setting), communication_sms_(communication_sms), stages_(std::move(stages)) {
-  for (const Setting where : {Setting::kSolo, Setting::kBesideCommunication}) {
-    auto& table = times_[static_cast<std::size_t>(where)];
-    for (std::size_t kind = 0; kind < kNumUnitKinds; ++kind) {
-      const auto unit = static_cast<UnitKind>(kind);
-      if (unit == UnitKind::kDenseLayer) {
-        table[kind] = layer_times(workload::layer_work(setting_, false), where);
-      } else if (unit == UnitKind::kMoeLayer) {
-        if (setting_.routing.experts > 0) table[kind] = layer_times(workload::layer_work(setting_, true), where);
-      } else {
-        table[kind] = end_times(unit, where);
+  for (const StageUnits& stage : stages_) {
+    for (const StageUnit& unit : stage) {
+      const auto key = std::make_pair(unit.kind, unit.load_factor);
+      if (!times_.contains(key)) {
+        times_[key] = {unit_times(unit, Setting::kSolo), unit_times(unit, Setting::kBesideCommunication)};
       }
     }
   }
@@ -45,8 +40,21 @@ double ChunkModel::sms(Setting setting) const {
   return assumed > 0 ? std::min(all, assumed) : all;
 }
 
-const schedule::UnitTimes& ChunkModel::times(UnitKind kind, Setting setting) const {
-  return times_[static_cast<std::size_t>(setting)][static_cast<std::size_t>(kind)];
+schedule::Unit ChunkModel::times(const StageUnit& unit) const {
+  const auto found = times_.find({unit.kind, unit.load_factor});
+  if (found != times_.end()) return found->second;
+  return {unit_times(unit, Setting::kSolo), unit_times(unit, Setting::kBesideCommunication)};
+}
+
+workload::LayerWork ChunkModel::work_of(const StageUnit& layer) const {
+  workload::LayerSetting setting = setting_;
+  if (layer.load_factor > 0) setting.load_factor = layer.load_factor;
+  return workload::layer_work(setting, layer.kind == UnitKind::kMoeLayer);
+}
+
+schedule::UnitTimes ChunkModel::unit_times(const StageUnit& unit, Setting setting) const {
+  if (unit.kind != UnitKind::kDenseLayer && unit.kind != UnitKind::kMoeLayer) return end_times(unit.kind, setting);
+  return layer_times(work_of(unit), setting);
 }
 
 schedule::UnitTimes ChunkModel::layer_times(const workload::LayerWork& work, Setting setting) const {
@@ -89,10 +97,9 @@ schedule::UnitTimes ChunkModel::end_times(UnitKind kind, Setting setting) const 
   return unit;
 }
 
-Units ChunkModel::units(const StageUnits& kinds) const {
+Units ChunkModel::units(const StageUnits& stage) const {
   Units all;
-  for (const UnitKind kind : kinds)
-    all.push_back({times(kind, Setting::kSolo), times(kind, Setting::kBesideCommunication)});
+  for (const StageUnit& unit : stage) all.push_back(times(unit));
   return all;
 }
 
@@ -126,7 +133,7 @@ Census ChunkModel::census() const {
   const double compute_sms = sms(Setting::kBesideCommunication);
   std::array<int, kNumUnitKinds> number{};
   for (const StageUnits& stage : stages_) {
-    for (const UnitKind kind : stage) ++number[static_cast<std::size_t>(kind)];
+    for (const StageUnit& unit : stage) ++number[static_cast<std::size_t>(unit.kind)];
   }
   const auto add = [&](const cost::Timed& timed, int times_run) {
     const auto where = static_cast<std::size_t>(timed.provenance);
@@ -137,7 +144,7 @@ Census ChunkModel::census() const {
     if (number[kind] == 0) continue;
     const auto unit = static_cast<UnitKind>(kind);
     if (unit == UnitKind::kDenseLayer || unit == UnitKind::kMoeLayer) {
-      const workload::LayerWork work = workload::layer_work(setting_, unit == UnitKind::kMoeLayer);
+      const workload::LayerWork work = work_of(unit);
       for (const auto& ops : work.segments) {
         for (const workload::Operator& op : ops) add(cost_.operator_time(op, compute_sms), number[kind]);
       }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "sim/cost/cost_model.h"
@@ -41,9 +43,11 @@ class ChunkModel {
 
  private:
   enum class Setting { kSolo, kBesideCommunication };
-  [[nodiscard]] schedule::Units units(const StageUnits& kinds) const;
-  [[nodiscard]] const schedule::UnitTimes& times(UnitKind kind, Setting setting) const;
+  [[nodiscard]] schedule::Units units(const StageUnits& stage) const;
+  [[nodiscard]] schedule::Unit times(const StageUnit& unit) const;
+  [[nodiscard]] schedule::UnitTimes unit_times(const StageUnit& unit, Setting setting) const;
   [[nodiscard]] schedule::UnitTimes layer_times(const workload::LayerWork& work, Setting setting) const;
+  [[nodiscard]] workload::LayerWork work_of(const StageUnit& layer) const;
   [[nodiscard]] schedule::UnitTimes end_times(UnitKind kind, Setting setting) const;
   [[nodiscard]] double sms(Setting setting) const;
 
@@ -51,7 +55,7 @@ class ChunkModel {
   workload::LayerSetting setting_;
   int communication_sms_;
   std::vector<StageUnits> stages_;
-  std::array<std::array<schedule::UnitTimes, kNumUnitKinds>, 2> times_;
+  std::map<std::pair<UnitKind, double>, schedule::Unit> times_;  // of the stages' units, by kind and load
 };
 
 }  // namespace lastbit::sim::train

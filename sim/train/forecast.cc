@@ -8,6 +8,7 @@
 #include "model/counts.h"
 #include "sim/cost/calibration.h"
 #include "sim/cost/kernel_times.h"
+#include "sim/train/routing_load.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -57,6 +58,10 @@ Forecast forecast_training(const ForecastRequest& request) {
   forecast.cluster = cluster::load_cluster(request.cluster, overrides);
   forecast.job = load_job(request.job, overrides);
   if (!request.schedule.empty()) forecast.job.layout.schedule = request.schedule;
+  if (!request.load.empty()) {
+    forecast.job.layer_load_factors =
+        layer_load_factors(forecast.model, forecast.job.layout, forecast.cluster, request.load, request.seed);
+  }
   cost::Calibration calibration = cost::load_calibration(forecast.cluster.calibration);
   if (!request.kernel_times.empty()) calibration.given = cost::load_kernel_times(request.kernel_times);
   const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);

@@ -50,6 +50,7 @@ struct ForecastRequest {
   std::string job;
   std::string schedule;               // replaces the job's; phases that name their own keep it
   std::vector<std::string> settings;  // "--set" values
+  std::string load;          // of experts (routing_load.h); empty: the assumption routing_load_factor
   std::string kernel_times;  // CSV of kernel timings (cost/kernel_times.h)
   int samples = 64;          // draws from the assumptions' ranges; 0: neither these nor contributions of causes
   std::uint64_t seed = 1;

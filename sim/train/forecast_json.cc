@@ -173,6 +173,7 @@ json to_json(const Forecast& forecast) {
                    {"in_situ_factor", forecast.in_situ_factor},
                    {"profile_chunk_s", forecast.profile_span_s},
                    {"profile_chunk_model_s", main.profile_chunk_s}}}};
+  if (!forecast.job.layer_load_factors.empty()) result["layer_load_factors"] = forecast.job.layer_load_factors;
   if (forecast.bound_step_s > 0) {
     result["uncertainty"] = uncertainty_json(forecast.uncertainty);
     for (const Contribution& entry : forecast.contributions) {

@@ -57,6 +57,8 @@ struct Job {
   Precision precision;
   std::vector<Phase> phases;
   cost::Assumptions assumptions;
+  // Of each MoE layer, MTP's last, the busiest expert rank's load over the mean; empty: the assumption for all.
+  std::vector<double> layer_load_factors;
 };
 
 // Reads and checks a job by preset name or path, after the overrides of subjects "job" and "assume". A job with `base`

@@ -96,21 +96,27 @@ std::vector<int> stage_layers(const model::ModelConfig& model, const Layout& lay
   return result;
 }
 
-std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout) {
+std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout,
+                                    const std::vector<double>& layer_load_factors) {
+  std::size_t routed = 0;
+  const auto moe_layer = [&]() -> StageUnit {
+    const std::size_t index = routed++;
+    return {UnitKind::kMoeLayer, index < layer_load_factors.size() ? layer_load_factors[index] : 0};
+  };
   const std::vector<int> layers = stage_layers(model, layout);
   std::vector<StageUnits> stages(layers.size());
   std::int64_t layer = 0;
   for (std::size_t s = 0; s < stages.size(); ++s) {
     if (s == 0) stages[s].push_back(UnitKind::kEmbedding);
     for (int i = 0; i < layers[s]; ++i, ++layer) {
-      stages[s].push_back(model.is_moe_layer(layer) ? UnitKind::kMoeLayer : UnitKind::kDenseLayer);
+      stages[s].push_back(model.is_moe_layer(layer) ? moe_layer() : StageUnit(UnitKind::kDenseLayer));
     }
   }
   StageUnits& last = stages.back();
   last.push_back(UnitKind::kHead);
   for (std::int64_t module = 0; module < model.num_nextn_predict_layers; ++module) {
     last.push_back(UnitKind::kMtpProjection);
-    last.push_back(model.n_routed_experts > 0 ? UnitKind::kMoeLayer : UnitKind::kDenseLayer);
+    last.push_back(model.n_routed_experts > 0 ? moe_layer() : StageUnit(UnitKind::kDenseLayer));
     last.push_back(UnitKind::kHead);
   }
   return stages;

@@ -12,8 +12,15 @@ namespace lastbit::sim::train {
 enum class UnitKind { kEmbedding, kDenseLayer, kMoeLayer, kHead, kMtpProjection };
 inline constexpr std::size_t kNumUnitKinds = 5;
 
+struct StageUnit {
+  UnitKind kind = UnitKind::kEmbedding;
+  double load_factor = 0;  // of a MoE layer, the busiest rank over the mean; 0: the assumption's
+
+  StageUnit(UnitKind unit, double load = 0) : kind(unit), load_factor(load) {}  // NOLINT(google-explicit-constructor)
+  friend bool operator==(const StageUnit& unit, UnitKind kind) { return unit.kind == kind; }
+};
 // What a pipeline stage holds, in forward order.
-using StageUnits = std::vector<UnitKind>;
+using StageUnits = std::vector<StageUnit>;
 
 // The ranks of one phase.
 struct Groups {
@@ -33,6 +40,7 @@ struct Groups {
 // Layers of each stage: the layout's, or the model's layers spread evenly over pipeline x `slots` stages (the kind of
 // schedule may hold two; else layout.chunks), the larger shares in the middle, as embedding and head are at the ends.
 [[nodiscard]] std::vector<int> stage_layers(const model::ModelConfig& model, const Layout& layout);
-[[nodiscard]] std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout);
+[[nodiscard]] std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layout& layout,
+                                                  const std::vector<double>& layer_load_factors = {});
 
 }  // namespace lastbit::sim::train

@@ -53,10 +53,10 @@ RankParameters stage_parameters(const model::ModelConfig& model, const StageUnit
                                 int tensor_ranks) {
   RankParameters sum;
   bool head = false;
-  for (const UnitKind unit : units) {
+  for (const StageUnit& unit : units) {
     // MTP modules share the main head.
-    if (unit == UnitKind::kHead && std::exchange(head, true)) continue;
-    const RankParameters own = unit_parameters(model, unit, expert_ranks, tensor_ranks);
+    if (unit.kind == UnitKind::kHead && std::exchange(head, true)) continue;
+    const RankParameters own = unit_parameters(model, unit.kind, expert_ranks, tensor_ranks);
     sum.replicated += own.replicated;
     sum.experts += own.experts;
   }

@@ -153,8 +153,8 @@ std::vector<StageForecast> stage_forecasts(const ChunkModel& chunks, const Sched
   std::vector<StageForecast> stages(chunks.stages().size());
   for (std::size_t s = 0; s < stages.size(); ++s) {
     const int stage = static_cast<int>(s);
-    for (const UnitKind unit : chunks.stages()[s]) {
-      stages[s].layers += unit == UnitKind::kDenseLayer || unit == UnitKind::kMoeLayer ? 1 : 0;
+    for (const StageUnit& unit : chunks.stages()[s]) {
+      stages[s].layers += unit.kind == UnitKind::kDenseLayer || unit.kind == UnitKind::kMoeLayer ? 1 : 0;
     }
     stages[s].forward_s = table.at(Verb::kForward, stage, -1).seconds;
     stages[s].backward_s = table.at(Verb::kBackward, stage, -1).seconds;
@@ -177,7 +177,9 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   forecast.schedule = phase.schedule.empty() ? job.layout.schedule : phase.schedule;
   forecast.groups = check_layout(model, cost.cluster(), job, phase);
   const workload::LayerSetting setting = layer_setting(model, job, cost, phase);
-  const ChunkModel chunks(cost, setting, job.precision.communication_sms, stage_units(model, job.layout));
+  const std::vector<double> loads =
+      cost.without()[cost::Cause::kImbalance] ? std::vector<double>{} : job.layer_load_factors;
+  const ChunkModel chunks(cost, setting, job.precision.communication_sms, stage_units(model, job.layout, loads));
   forecast.hop_s = cost.assumptions()["pipeline_exposed"] * hop_time(cost, job, forecast.groups, setting);
   const double jitter = cost.without()[cost::Cause::kJitter] ? 1 : cost.assumptions()["jitter"];
   ChunkTable table(chunks, forecast.hop_s, jitter);

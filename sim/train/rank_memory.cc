@@ -29,8 +29,10 @@ std::vector<Part> unit_activations(const workload::LayerSetting& setting, UnitKi
 
 std::vector<Part> stage_activations(const workload::LayerSetting& setting, const StageUnits& units) {
   std::vector<Part> parts;
-  for (const UnitKind unit : units) {
-    for (const Part& part : unit_activations(setting, unit)) memory::add(parts, part.name, part.bytes);
+  for (const StageUnit& unit : units) {
+    workload::LayerSetting own = setting;
+    if (unit.load_factor > 0) own.load_factor = unit.load_factor;
+    for (const Part& part : unit_activations(own, unit.kind)) memory::add(parts, part.name, part.bytes);
   }
   return parts;
 }

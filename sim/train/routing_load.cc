@@ -1,0 +1,67 @@
+#include "sim/train/routing_load.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+#include "sim/workload/expert_load.h"
+#include "sim/workload/load_file.h"
+#include "sim/workload/placement.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+constexpr std::string_view kZipf = "zipf:";
+
+double zipf_exponent(const std::string& source) {
+  double exponent = 0;
+  const char* begin = source.data() + kZipf.size();
+  const char* end = source.data() + source.size();
+  const auto [stop, error] = std::from_chars(begin, end, exponent);
+  if (error != std::errc{} || stop != end) {
+    core::fail_input("--load: found '{}', expected uniform, zipf:EXPONENT or a file", source);
+  }
+  return exponent;
+}
+
+std::size_t moe_layers(const model::ModelConfig& model) {
+  std::size_t layers = static_cast<std::size_t>(model.num_nextn_predict_layers);
+  for (std::int64_t i = 0; i < model.num_hidden_layers; ++i) layers += model.is_moe_layer(i) ? 1 : 0;
+  return layers;
+}
+
+}  // namespace
+
+std::vector<double> layer_load_factors(const model::ModelConfig& model, const Layout& layout,
+                                       const cluster::Cluster& cluster, const std::string& source,
+                                       std::uint64_t seed) {
+  if (model.n_routed_experts == 0) core::fail_input("--load: the model has no experts");
+  const int experts = static_cast<int>(model.n_routed_experts);
+  const std::size_t layers = moe_layers(model);
+  workload::LayerLoads loads;
+  int groups = static_cast<int>(model.n_group);
+  if (source == "uniform") {
+    loads.push_back(workload::uniform_loads(experts));
+  } else if (source.starts_with(kZipf)) {
+    const double exponent = zipf_exponent(source);
+    for (std::size_t layer = 0; layer < layers; ++layer) {
+      loads.push_back(workload::zipf_loads(experts, exponent, seed + layer));
+    }
+  } else {
+    workload::LoadFile file = workload::read_load_file(source);
+    groups = file.groups.value_or(groups);
+    loads = std::move(file.loads);
+  }
+  const int nodes = std::max(1, layout.expert / cluster.node.gpus);
+  const workload::Placement placement = workload::contiguous_placement(experts, layout.expert, nodes);
+  std::vector<double> factors;
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    const std::vector<double>& own = loads[layer * loads.size() / layers];
+    const std::vector<double> resampled =
+        static_cast<int>(own.size()) == experts ? own : workload::resample_loads(own, experts, groups);
+    factors.push_back(workload::load_factor(workload::gpu_loads(placement, resampled)));
+  }
+  return factors;
+}
+
+}  // namespace lastbit::sim::train

@@ -1,0 +1,21 @@
+// Measured or assumed loads of experts as an input of the forecast.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/cluster/cluster.h"
+#include "sim/train/job.h"
+
+namespace lastbit::sim::train {
+
+// The busiest expert rank's rows over the mean, [MoE layers, MTP's last], with experts placed in order. source:
+// "uniform"; "zipf:EXPONENT", each layer drawn anew from the seed; else a file (workload/load_file.h): loads or a
+// recorded trace. A file's experts are resampled to the model's number, its layers stretched over the model's.
+// Errors (bad input): what the file's reader refuses, an exponent that is none, a model without experts.
+[[nodiscard]] std::vector<double> layer_load_factors(const model::ModelConfig& model, const Layout& layout,
+                                                     const cluster::Cluster& cluster, const std::string& source,
+                                                     std::uint64_t seed);
+
+}  // namespace lastbit::sim::train
