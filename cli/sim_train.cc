@@ -17,9 +17,14 @@ struct TrainOptions {
   sim::train::ForecastRequest request;
   bool json = false;
   std::string trace;
+  std::string dump;
 };
 
 int run_sim_train(const TrainOptions& options) {
+  if (!options.dump.empty()) {
+    std::cout << sim::train::dump_workload(options.request).dump(1) << '\n';
+    return core::kExitOk;
+  }
   const sim::train::Forecast forecast = sim::train::forecast_training(options.request);
   if (!options.trace.empty()) {
     sim::train::write_trace(forecast, options.trace);
@@ -65,6 +70,13 @@ void add_sim_train(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--seed", options->request.seed, "Of the draws")->capture_default_str();
   command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
+  command->add_option("--dump", options->dump, "Print the work instead of a forecast: workload, as one JSON object")
+      ->check(CLI::IsMember({"workload"}));
+  command->add_flag("--scaling", options->request.scaling, "Also an eighth to eight times the GPUs, same batch");
+  command->add_option("--budget", options->request.budget_usd, "USD: how many tokens they pay for")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--deadline", options->request.deadline_days, "Days: how many GPUs keep them")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
   command->add_option("--trace", options->trace, "Write one pipeline's step as a Chrome trace (.json)");
   command->callback([&action, options] { action = [options] { return run_sim_train(*options); }; });

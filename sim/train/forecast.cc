@@ -9,6 +9,7 @@
 #include "sim/cost/calibration.h"
 #include "sim/cost/kernel_times.h"
 #include "sim/train/routing_load.h"
+#include "sim/train/workload_dump.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -47,11 +48,16 @@ void add_confidence(Forecast& forecast, const cost::Calibration& calibration, co
   forecast.bound_step_s = forecast_phase(forecast.model, forecast.job, cost, main.phase).step_s;
 }
 
-}  // namespace
-
-Forecast forecast_training(const ForecastRequest& request) {
-  const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
+// What a request names, loaded: everything of a forecast that is not predicted.
+struct Subject {
   Forecast forecast;
+  cost::Calibration calibration;
+};
+
+Subject load_subject(const ForecastRequest& request) {
+  const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
+  Subject subject;
+  Forecast& forecast = subject.forecast;
   forecast.model_name = request.model;
   forecast.settings = request.settings;
   forecast.model = load_model(request, overrides);
@@ -62,8 +68,36 @@ Forecast forecast_training(const ForecastRequest& request) {
     forecast.job.layer_load_factors =
         layer_load_factors(forecast.model, forecast.job.layout, forecast.cluster, request.load, request.seed);
   }
-  cost::Calibration calibration = cost::load_calibration(forecast.cluster.calibration);
-  if (!request.kernel_times.empty()) calibration.given = cost::load_kernel_times(request.kernel_times);
+  subject.calibration = cost::load_calibration(forecast.cluster.calibration);
+  if (!request.kernel_times.empty()) subject.calibration.given = cost::load_kernel_times(request.kernel_times);
+  return subject;
+}
+
+void add_plans(Forecast& forecast, const cost::Calibration& calibration, const ForecastRequest& request) {
+  forecast.budget_usd = request.budget_usd;
+  forecast.deadline_days = request.deadline_days;
+  if (request.budget_usd > 0) {
+    double headline = 0;
+    double tokens = 0;
+    for (const PhaseForecast& phase : forecast.phases) {
+      if (phase.phase.name != forecast.main().phase.name) continue;
+      headline += phase.gpu_hours;
+      tokens += phase.phase.tokens;
+    }
+    forecast.budget_tokens = tokens_within_budget(request.budget_usd, forecast.job.usd_per_gpu_hour,
+                                                  forecast.gpu_hours_total - headline, headline, tokens);
+  }
+  if (!request.scaling && request.deadline_days <= 0) return;
+  const std::vector<ScalingPoint> curve = scaling_curve(forecast.model, forecast.job, forecast.cluster, calibration);
+  if (request.deadline_days > 0) forecast.deadline = within_deadline(curve, request.deadline_days);
+  if (request.scaling) forecast.scaling = curve;
+}
+
+}  // namespace
+
+Forecast forecast_training(const ForecastRequest& request) {
+  const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
+  auto [forecast, calibration] = load_subject(request);
   const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);
   for (const Phase& phase : forecast.job.phases) {
     if (phase.given_gpu_hours) {
@@ -80,7 +114,14 @@ Forecast forecast_training(const ForecastRequest& request) {
   }
   forecast.gpu_hours_total = forecast.gpu_hours_given;
   for (const PhaseForecast& phase : forecast.phases) forecast.gpu_hours_total += phase.gpu_hours;
+  for (const PhaseForecast& phase : forecast.phases) {
+    forecast.hours_total += phase.hours;
+    forecast.total_flops +=
+        phase.phase.tokens * model::count_flops(forecast.model, phase.phase.sequence_tokens, true).training();
+  }
+  forecast.energy_j = forecast.gpu_hours_total * 3600 * forecast.cluster.gpu.load_power_w;
   forecast.usd_total = forecast.gpu_hours_total * forecast.job.usd_per_gpu_hour;
+  add_plans(forecast, calibration, request);
   headline_figures(forecast);
   forecast.profile_span_s = calibration.profile_span_s;
   forecast.in_situ_factor = cost.in_situ_factor();
@@ -93,6 +134,17 @@ Forecast forecast_training(const ForecastRequest& request) {
     forecast.published = published_figures(request.model, forecast.cluster.name, forecast.job.name);
   }
   return forecast;
+}
+
+nlohmann::json dump_workload(const ForecastRequest& request) {
+  const auto [forecast, calibration] = load_subject(request);
+  const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);
+  const Phase* headline = nullptr;
+  for (const Phase& phase : forecast.job.phases) {
+    if (!phase.given_gpu_hours && (headline == nullptr || phase.tokens > headline->tokens)) headline = &phase;
+  }
+  (void)check_layout(forecast.model, forecast.cluster, forecast.job, *headline);
+  return workload_json(forecast.model, forecast.job, cost, *headline);
 }
 
 }  // namespace lastbit::sim::train

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "sim/cluster/cluster.h"
 #include "sim/train/job.h"
 #include "sim/train/phase.h"
+#include "sim/train/plan.h"
 #include "sim/train/published.h"
 #include "sim/train/uncertainty.h"
 
@@ -38,6 +40,14 @@ struct Forecast {
   std::vector<std::string> calibration_sources;
   Uncertainty uncertainty;
   std::vector<Contribution> contributions;
+  std::vector<ScalingPoint> scaling;  // asked for
+  double budget_usd = 0;    // as asked for
+  double budget_tokens = 0;  // of the headline phase
+  double deadline_days = 0;
+  std::optional<ScalingPoint> deadline;  // the fewest GPUs that keep it
+  double total_flops = 0;             // causal work of the model over all predicted phases
+  double hours_total = 0;             // predicted phases one after another
+  double energy_j = 0;                // GPUs at load over the GPU-hours; 0: the cluster does not say
   double bound_step_s = 0;  // every kernel and transfer at its peak, no gaps or waits; 0: not asked for
   Published published;
 
@@ -52,6 +62,9 @@ struct ForecastRequest {
   std::vector<std::string> settings;  // "--set" values
   std::string load;          // of experts (routing_load.h); empty: the assumption routing_load_factor
   std::string kernel_times;  // CSV of kernel timings (cost/kernel_times.h)
+  bool scaling = false;      // also other numbers of GPUs
+  double budget_usd = 0;     // > 0: how many tokens it pays for
+  double deadline_days = 0;  // > 0: how many GPUs keep it
   int samples = 64;          // draws from the assumptions' ranges; 0: neither these nor contributions of causes
   std::uint64_t seed = 1;
   bool force = false;  // a phase that does not fit the GPUs' memory is forecast all the same
@@ -59,6 +72,9 @@ struct ForecastRequest {
 
 // Loads what the request names, predicts every phase. Error(kInput) as the loaders and forecast_phase say.
 [[nodiscard]] Forecast forecast_training(const ForecastRequest& request);
+
+// What --dump workload prints: the headline phase's operators (workload_dump.h).
+[[nodiscard]] nlohmann::json dump_workload(const ForecastRequest& request);
 
 // The machine form: keys of the command's contract.
 [[nodiscard]] nlohmann::json to_json(const Forecast& forecast);

@@ -162,6 +162,9 @@ json to_json(const Forecast& forecast) {
                  {"gpu_hours_total", forecast.gpu_hours_total},
                  {"gpu_hours_given", forecast.gpu_hours_given},
                  {"usd_total", forecast.usd_total},
+                 {"days_total", forecast.hours_total / 24},
+                 {"total_flops", forecast.total_flops},
+                 {"pf_days", forecast.total_flops / 86400e15},
                  {"breakdown", breakdown_json(main.first)},
                  {"breakdown_mean", breakdown_json(main.mean)},
                  {"memory", memory_json(main.memory)},
@@ -173,6 +176,25 @@ json to_json(const Forecast& forecast) {
                    {"in_situ_factor", forecast.in_situ_factor},
                    {"profile_chunk_s", forecast.profile_span_s},
                    {"profile_chunk_model_s", main.profile_chunk_s}}}};
+  if (forecast.energy_j > 0) result["energy_mwh"] = forecast.energy_j / 3.6e9;
+  if (forecast.budget_usd > 0) result["budget"] = {{"usd", forecast.budget_usd}, {"tokens", forecast.budget_tokens}};
+  if (forecast.deadline_days > 0) {
+    json entry = {{"days", forecast.deadline_days}, {"kept", forecast.deadline.has_value()}};
+    if (forecast.deadline) entry["gpus"] = forecast.deadline->gpus;
+    result["deadline"] = std::move(entry);
+  }
+  for (const ScalingPoint& point : forecast.scaling) {
+    json entry = {{"gpus", point.gpus}};
+    if (point.refused.empty()) {
+      entry["step_s"] = point.step_s;
+      entry["days"] = point.hours / 24;
+      entry["gpu_hours"] = point.gpu_hours;
+      entry["efficiency"] = point.efficiency;
+    } else {
+      entry["refused"] = point.refused;
+    }
+    result["scaling"].push_back(std::move(entry));
+  }
   if (!forecast.job.layer_load_factors.empty()) result["layer_load_factors"] = forecast.job.layer_load_factors;
   if (forecast.bound_step_s > 0) {
     result["uncertainty"] = uncertainty_json(forecast.uncertainty);

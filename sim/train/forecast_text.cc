@@ -95,6 +95,35 @@ void add_cost(const Forecast& forecast, const nlohmann::json& phases, std::strin
             fmt::format("million USD at {} USD a GPU-hour", forecast.job.usd_per_gpu_hour).c_str());
 }
 
+void add_plan(const Forecast& forecast, std::string& out) {
+  out += fmt::format("  {:<30}{:>11.1f}{:>24}  days\n", "time", forecast.hours_total / 24, "");
+  out += fmt::format("  {:<30}{:>11.1f}{:>24}  PF-days of the model's work\n", "work", forecast.total_flops / 86400e15, "");
+  if (forecast.energy_j > 0) {
+    out += fmt::format("  {:<30}{:>11.1f}{:>24}  MWh, GPUs at {:g} W\n", "energy", forecast.energy_j / 3.6e9, "",
+                       forecast.cluster.gpu.load_power_w);
+  }
+  if (forecast.budget_usd > 0) {
+    out += fmt::format("  {:<30}{:>11.1f}{:>24}  billion tokens of {} for {:.3f} million USD\n", "budget",
+                       forecast.budget_tokens / 1e9, "", phase_label(forecast.main().phase.name),
+                       forecast.budget_usd / 1e6);
+  }
+  if (forecast.deadline_days > 0) {
+    out += forecast.deadline
+               ? fmt::format("  {:<30}{:>11}{:>24}  GPUs keep {:g} days, with {:.1f}\n", "deadline",
+                             forecast.deadline->gpus, "", forecast.deadline_days, forecast.deadline->hours / 24)
+               : fmt::format("  {:<30}{:>11}{:>24}  of the numbers of GPUs tried keeps {:g} days\n", "deadline", "none",
+                             "", forecast.deadline_days);
+  }
+  if (forecast.scaling.empty()) return;
+  out += fmt::format("\n{:>10}{:>12}{:>12}{:>14}{:>14}\n", "GPUs", "step, s", "days", "GPU-hours, k", "efficiency, %");
+  for (const ScalingPoint& point : forecast.scaling) {
+    out += point.refused.empty()
+               ? fmt::format("{:>10}{:>12.3f}{:>12.1f}{:>14.1f}{:>14.1f}\n", point.gpus, point.step_s,
+                             point.hours / 24, point.gpu_hours / 1e3, 100 * point.efficiency)
+               : fmt::format("{:>10}  {}\n", point.gpus, point.refused);
+  }
+}
+
 void add_memory(const Forecast& forecast, std::string& out) {
   constexpr double kGiB = 1 << 30;
   const JobMemory& memory = forecast.main().memory;
@@ -174,6 +203,7 @@ std::string to_text(const Forecast& forecast) {
   add_header(forecast, out);
   add_step(forecast, out);
   add_cost(forecast, to_json(forecast)["phases"], out);
+  add_plan(forecast, out);
   add_memory(forecast, out);
   add_published_sources(forecast, out);
   add_provenance(forecast, out);

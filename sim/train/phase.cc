@@ -15,30 +15,6 @@ using schedule::Op;
 using schedule::Schedule;
 using schedule::Verb;
 
-workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
-                                     const Phase& phase) {
-  workload::LayerSetting setting;
-  setting.model = model;
-  setting.sequence_tokens = phase.sequence_tokens;
-  setting.tokens =
-      static_cast<double>(phase.sequence_tokens) / phase.context_parallel * job.layout.micro_batch_sequences;
-  setting.context_parallel = phase.context_parallel;
-  setting.tensor_parallel = job.layout.tensor;
-  setting.recompute = job.layout.recompute;
-  setting.fused_attention = job.layout.fused_attention;
-  setting.routing.experts = static_cast<double>(model.n_routed_experts);
-  setting.routing.groups = static_cast<double>(model.n_group);
-  setting.routing.kept_groups = static_cast<double>(model.topk_group);
-  setting.routing.top_k = static_cast<double>(model.num_experts_per_tok);
-  setting.routing.expert_ranks = job.layout.expert;
-  setting.routing.ranks_per_node = cost.cluster().node.gpus;
-  setting.load_factor = cost.without()[cost::Cause::kImbalance] ? 1 : cost.assumptions()["routing_load_factor"];
-  setting.format = job.precision.gemm;
-  setting.dispatch_bytes = job.precision.dispatch_bytes;
-  setting.combine_bytes = job.precision.combine_bytes;
-  return setting;
-}
-
 // Chunk times by verb and stages, each simulated once.
 class ChunkTable {
  public:
@@ -169,6 +145,30 @@ std::vector<StageForecast> stage_forecasts(const ChunkModel& chunks, const Sched
 }
 
 }  // namespace
+
+workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
+                                     const Phase& phase) {
+  workload::LayerSetting setting;
+  setting.model = model;
+  setting.sequence_tokens = phase.sequence_tokens;
+  setting.tokens =
+      static_cast<double>(phase.sequence_tokens) / phase.context_parallel * job.layout.micro_batch_sequences;
+  setting.context_parallel = phase.context_parallel;
+  setting.tensor_parallel = job.layout.tensor;
+  setting.recompute = job.layout.recompute;
+  setting.fused_attention = job.layout.fused_attention;
+  setting.routing.experts = static_cast<double>(model.n_routed_experts);
+  setting.routing.groups = static_cast<double>(model.n_group);
+  setting.routing.kept_groups = static_cast<double>(model.topk_group);
+  setting.routing.top_k = static_cast<double>(model.num_experts_per_tok);
+  setting.routing.expert_ranks = job.layout.expert;
+  setting.routing.ranks_per_node = cost.cluster().node.gpus;
+  setting.load_factor = cost.without()[cost::Cause::kImbalance] ? 1 : cost.assumptions()["routing_load_factor"];
+  setting.format = job.precision.gemm;
+  setting.dispatch_bytes = job.precision.dispatch_bytes;
+  setting.combine_bytes = job.precision.combine_bytes;
+  return setting;
+}
 
 PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
                              const Phase& phase) {

@@ -51,6 +51,10 @@ struct PhaseForecast {
   schedule::Execution execution;
 };
 
+// How a layer runs in the phase: a micro-batch's tokens and how ranks share them.
+[[nodiscard]] workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job& job,
+                                                   const cost::CostModel& cost, const Phase& phase);
+
 // Predicts a phase that is not given. Error(kInput): a layout that does not fit, naming the rule.
 [[nodiscard]] PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
                                            const Phase& phase);
