@@ -2,12 +2,16 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/command.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "io/atomic_file.h"
 #include "sim/train/forecast.h"
+#include "sim/train/forecast_page.h"
 #include "sim/train/trace.h"
 
 namespace lastbit::cli {
@@ -18,7 +22,23 @@ struct TrainOptions {
   bool json = false;
   std::string trace;
   std::string dump;
+  std::string page;
+  std::vector<std::string> beside;
 };
+
+// The page, with the run beside if one is asked for.
+void write_page(const TrainOptions& options, const sim::train::Forecast& forecast) {
+  std::vector<const sim::train::Forecast*> runs{&forecast};
+  std::optional<sim::train::Forecast> other;
+  if (!options.beside.empty()) {
+    sim::train::ForecastRequest request = options.request;
+    request.settings.insert(request.settings.end(), options.beside.begin(), options.beside.end());
+    other = sim::train::forecast_training(request);
+    runs.push_back(&*other);
+  }
+  io::write_text_file(options.page, sim::train::to_page(runs));
+  core::log_info("wrote {}: open it in a browser", options.page);
+}
 
 int run_sim_train(const TrainOptions& options) {
   if (!options.dump.empty()) {
@@ -30,6 +50,7 @@ int run_sim_train(const TrainOptions& options) {
     sim::train::write_trace(forecast, options.trace);
     core::log_info("wrote {}: drop it on ui.perfetto.dev", options.trace);
   }
+  if (!options.page.empty()) write_page(options, forecast);
   if (options.json) {
     std::cout << sim::train::to_json(forecast).dump() << '\n';
   } else {
@@ -72,6 +93,13 @@ void add_sim_train(CLI::App& app, Action& action) {
   command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
   command->add_option("--dump", options->dump, "Print the work instead of a forecast: workload, as one JSON object")
       ->check(CLI::IsMember({"workload"}));
+  CLI::Option* page = command->add_option("--html", options->page,
+                                          "Write a self-contained page: timeline, links, memory, causes, assumptions");
+  command
+      ->add_option("--beside", options->beside,
+                   "A change as of --set: the page shows the run with it beside the run without; may be repeated")
+      ->allow_extra_args(false)
+      ->needs(page);
   command->add_flag("--scaling", options->request.scaling, "Also an eighth to eight times the GPUs, same batch");
   command->add_option("--budget", options->request.budget_usd, "USD: how many tokens they pay for")
       ->check(CLI::PositiveNumber);

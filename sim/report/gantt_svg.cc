@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "sim/report/page.h"
 
 namespace lastbit::sim::report {
 namespace {
@@ -36,29 +37,6 @@ constexpr Paint kInputPaint{"#8fd6cf", "#3d9a92"};
 constexpr Paint kWeightPaint{"#f2b866", "#cc8420"};
 
 const char* colour(const Paint& paint, const Chunk& chunk) { return chunk.slot == 0 ? paint.first : paint.other; }
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 // 1, 2 or 5 times a power of ten: at most `ticks` over `total`.
 double tick_step(double total, double ticks) {

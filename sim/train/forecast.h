@@ -9,6 +9,7 @@
 
 #include "sim/cluster/cluster.h"
 #include "sim/train/job.h"
+#include "sim/train/link_use.h"
 #include "sim/train/phase.h"
 #include "sim/train/plan.h"
 #include "sim/train/published.h"
@@ -38,6 +39,7 @@ struct Forecast {
   double profile_span_s = 0;  // of the calibration's chunk, as published
   double in_situ_factor = 1;
   std::vector<std::string> calibration_sources;
+  LinkUse links;  // of the headline step
   Uncertainty uncertainty;
   std::vector<Contribution> contributions;
   std::vector<ScalingPoint> scaling;  // asked for

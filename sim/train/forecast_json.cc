@@ -176,6 +176,13 @@ json to_json(const Forecast& forecast) {
                    {"in_situ_factor", forecast.in_situ_factor},
                    {"profile_chunk_s", forecast.profile_span_s},
                    {"profile_chunk_model_s", main.profile_chunk_s}}}};
+  json links = json::array();
+  for (const auto& row : forecast.links) {
+    json entry = json::object();
+    for (std::size_t work = 0; work < kNumLinkWorks; ++work) entry[kLinkWorkNames[work]] = row[work] / main.step_s;
+    links.push_back(std::move(entry));
+  }
+  result["links_busy"] = std::move(links);
   if (forecast.energy_j > 0) result["energy_mwh"] = forecast.energy_j / 3.6e9;
   if (forecast.budget_usd > 0) result["budget"] = {{"usd", forecast.budget_usd}, {"tokens", forecast.budget_tokens}};
   if (forecast.deadline_days > 0) {

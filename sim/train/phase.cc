@@ -62,20 +62,6 @@ class ChunkTable {
   std::map<std::tuple<Verb, int, int>, ChunkTime> times_;
 };
 
-// A micro-batch's activations from a stage to the next, whose ranks follow those of the stage: over NVLink if both
-// lie in one node.
-double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
-                const workload::LayerSetting& setting) {
-  if (job.layout.pipeline == 1 || cost.without()[cost::Cause::kPipelineTransfers]) return 0;
-  const double bytes = setting.tokens / setting.tensor_parallel * static_cast<double>(setting.model.hidden_size) *
-                       cost.assumptions()["pipeline_bytes"];
-  const cluster::Cluster& cluster = cost.cluster();
-  if (2 * (groups.world / job.layout.pipeline) <= cluster.node.gpus) {
-    return cost.nvlink_time(bytes) + cluster.node.nvlink_latency_s;
-  }
-  return cost.nic_time(bytes) + cluster.network.latency_s;
-}
-
 Schedule build_lists(const Job& job, const std::string& kind, const Groups& groups, ChunkTable& table, double hop_s,
                      int stages) {
   schedule::BuildParams params;
@@ -168,6 +154,18 @@ workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job&
   setting.dispatch_bytes = job.precision.dispatch_bytes;
   setting.combine_bytes = job.precision.combine_bytes;
   return setting;
+}
+
+double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
+                const workload::LayerSetting& setting) {
+  if (job.layout.pipeline == 1 || cost.without()[cost::Cause::kPipelineTransfers]) return 0;
+  const double bytes = setting.tokens / setting.tensor_parallel * static_cast<double>(setting.model.hidden_size) *
+                       cost.assumptions()["pipeline_bytes"];
+  const cluster::Cluster& cluster = cost.cluster();
+  if (2 * (groups.world / job.layout.pipeline) <= cluster.node.gpus) {
+    return cost.nvlink_time(bytes) + cluster.node.nvlink_latency_s;
+  }
+  return cost.nic_time(bytes) + cluster.network.latency_s;
 }
 
 PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,

@@ -55,6 +55,11 @@ struct PhaseForecast {
 [[nodiscard]] workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job& job,
                                                    const cost::CostModel& cost, const Phase& phase);
 
+// A micro-batch's activations from a stage to the next, whose ranks follow those of the stage: over NVLink if both lie
+// in one node. Seconds.
+[[nodiscard]] double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
+                              const workload::LayerSetting& setting);
+
 // Predicts a phase that is not given. Error(kInput): a layout that does not fit, naming the rule.
 [[nodiscard]] PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
                                            const Phase& phase);

@@ -1,0 +1,54 @@
+// Parts of a self-contained HTML page: no scripts, nothing from the network, readable from 390 pixels on.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lastbit::sim::report {
+
+// Text for HTML and SVG: &, <, > and " replaced.
+[[nodiscard]] std::string escaped(std::string_view text);
+
+// A whole page around `body`, with the style sheet that the parts below share.
+[[nodiscard]] std::string page(std::string_view title, std::string_view body);
+
+// A bar a row with its label and value, scaled to the largest. value_text: with its unit.
+struct Bar {
+  std::string label;
+  double value = 0;  // >= 0
+  std::string value_text;
+};
+[[nodiscard]] std::string bar_chart(std::string_view label, const std::vector<Bar>& bars);
+
+// Ranges about a point, one a row: from..to on an axis that all rows share.
+struct Swing {
+  std::string label;
+  double from = 0;
+  double to = 0;
+  std::string text;
+};
+[[nodiscard]] std::string swing_chart(std::string_view label, double point, const std::vector<Swing>& swings,
+                                      std::string_view unit);
+
+// A level over time that changes in steps, with a line at `limit` (0: none).
+struct Step {
+  double at = 0;
+  double value = 0;
+};
+[[nodiscard]] std::string step_chart(std::string_view label, const std::vector<Step>& steps, double end, double limit,
+                                     std::string_view x_unit, std::string_view y_unit);
+
+// Shares from 0 to 1 as a table whose cells are shaded; every cell has its number.
+struct HeatRow {
+  std::string label;
+  std::vector<double> shares;
+};
+[[nodiscard]] std::string heat_map(std::string_view label, const std::vector<std::string>& columns,
+                                   const std::vector<HeatRow>& rows);
+
+// A table; the first row is its head, the first cell of a row its label.
+[[nodiscard]] std::string table(std::string_view label, const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace lastbit::sim::report

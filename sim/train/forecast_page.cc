@@ -1,0 +1,182 @@
+#include "sim/train/forecast_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/report/gantt_svg.h"
+#include "sim/report/page.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+using report::escaped;
+
+constexpr double kGiB = 1 << 30;
+
+std::string title_of(const Forecast& forecast) {
+  std::string title = fmt::format("{} on {}, {}", forecast.model_name, forecast.cluster.name, forecast.job.name);
+  for (const std::string& setting : forecast.settings) title += ", " + setting;
+  return title;
+}
+
+std::string key_figure(const char* label, const std::string& value, const std::string& note) {
+  return fmt::format("<div><span>{}</span><strong>{}</strong><span>{}</span></div>", label, escaped(value),
+                     escaped(note));
+}
+
+// "published 19.926 (-6.5 %)", or what stands there otherwise.
+std::string beside(const Forecast& forecast, const char* key, double predicted, double scale, int digits,
+                   const std::string& otherwise) {
+  const auto found = forecast.published.find(key);
+  if (found == forecast.published.end()) return otherwise;
+  return fmt::format("published {:.{}f} ({:+.1f} %)", found->second.value * scale, digits,
+                     100 * (predicted / found->second.value - 1));
+}
+
+std::string key_figures(const Forecast& forecast) {
+  const PhaseForecast& main = forecast.main();
+  std::string out = "<div class=\"key\">";
+  const Uncertainty& u = forecast.uncertainty;
+  const std::string range = u.samples > 0 ? fmt::format("P5 {:.1f} to P95 {:.1f} s", u.p5_s, u.p95_s) : "";
+  out += key_figure("Step", fmt::format("{:.2f} s", main.step_s),
+                    beside(forecast, "step_s", main.step_s, 1, 2, range));
+  out += key_figure("Tokens a day", fmt::format("{:.1f} billion", forecast.tokens_per_day / 1e9),
+                    beside(forecast, "tokens_per_day", forecast.tokens_per_day, 1e-9, 1, ""));
+  out += key_figure("MFU, causal", fmt::format("{:.1f} %", 100 * forecast.mfu_causal),
+                    beside(forecast, "mfu_causal", forecast.mfu_causal, 100, 1, "of the BF16 peak"));
+  out += key_figure("GPU-hours", fmt::format("{:.1f} thousand", forecast.gpu_hours_total / 1e3),
+                    beside(forecast, "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1,
+                           fmt::format("{:.1f} days", forecast.hours_total / 24)));
+  out += key_figure("Cost", fmt::format("{:.3f} million USD", forecast.usd_total / 1e6),
+                    fmt::format("at {:g} USD a GPU-hour", forecast.job.usd_per_gpu_hour));
+  out += key_figure("Memory", fmt::format("{:.1f} GiB", main.memory.peak().needed_bytes / kGiB),
+                    fmt::format("of {:.1f} on pipeline rank {}", main.memory.capacity_bytes / kGiB, main.memory.worst));
+  return out + "</div>\n";
+}
+
+std::string breakdown(const Forecast& forecast) {
+  const Breakdown& b = forecast.main().first;
+  std::vector<std::vector<std::string>> rows{{"First pipeline rank, seconds", "forecast", "published", "error"}};
+  const auto row = [&](const char* label, const char* key, double value) {
+    const auto found = forecast.published.find(std::string("breakdown.") + key);
+    const bool known = found != forecast.published.end();
+    rows.push_back({label, fmt::format("{:.2f}", value), known ? fmt::format("{:.2f}", found->second.value) : "-",
+                    known ? fmt::format("{:+.1f} %", 100 * (value / found->second.value - 1)) : ""});
+  };
+  row("forward F", "F_s", b.forward_s);
+  row("backward B", "B_s", b.backward_s);
+  row("weight gradient W", "W_s", b.weight_s);
+  row("overlapped F&B", "FB_s", b.fused_s);
+  row("bubble", "bubble_s", b.bubble_s);
+  row("optimiser", "optimizer_s", b.optimizer_s);
+  row("of all these, exposed communication", "exposed_comm_s", b.exposed_comm_s);
+  return report::table("Where the step's time goes", rows);
+}
+
+std::string memory_chart(const Forecast& forecast) {
+  const JobMemory& memory = forecast.main().memory;
+  const RankMemory& rank = memory.peak();
+  std::vector<report::Step> steps{{0, rank.held_bytes / kGiB}};
+  for (const memory::Level& level : rank.timeline.levels) {
+    steps.push_back({level.at.s, (rank.held_bytes + level.bytes) / kGiB});
+  }
+  std::string out =
+      report::step_chart(fmt::format("Memory of pipeline rank {} over the step", memory.worst), steps,
+                         forecast.main().step_s, memory.capacity_bytes / kGiB, "seconds of the step", "GiB");
+  std::vector<report::Bar> bars;
+  for (const memory::Part& part : rank.parts) {
+    if (part.bytes >= 0.01 * rank.peak_bytes) {
+      bars.push_back({part.name, part.bytes, fmt::format("{:.2f} GiB", part.bytes / kGiB)});
+    }
+  }
+  out += fmt::format("<p>Alive at the peak, {:.2f} s into the step:</p>\n", rank.timeline.peak_at.s);
+  return out + report::bar_chart("Memory at the peak by part", bars);
+}
+
+std::string links(const Forecast& forecast) {
+  std::vector<std::string> columns(kLinkWorkNames.begin(), kLinkWorkNames.end());
+  std::vector<report::HeatRow> rows;
+  for (std::size_t rank = 0; rank < forecast.links.size(); ++rank) {
+    report::HeatRow row{fmt::format("rank {}", rank), {}};
+    for (const double seconds : forecast.links[rank]) row.shares.push_back(seconds / forecast.main().step_s);
+    rows.push_back(std::move(row));
+  }
+  return report::heat_map("How busy links are, percent of the step", columns, rows);
+}
+
+std::string confidence(const Forecast& forecast) {
+  if (forecast.bound_step_s == 0) return "<p>Not asked for (--samples 0).</p>\n";
+  std::vector<report::Bar> bars;
+  for (const Contribution& entry : forecast.contributions) {
+    if (entry.seconds > 0) bars.push_back({entry.cause, entry.seconds, fmt::format("{:.2f} s", entry.seconds)});
+  }
+  std::string out = "<p>Seconds that the step loses without one cause; they overlap.</p>\n" +
+                    report::bar_chart("What each cause adds to the step", bars);
+  if (forecast.uncertainty.samples == 0) return out;
+  std::vector<report::Swing> swings;
+  for (const Uncertainty::Swing& swing : forecast.uncertainty.swings) {
+    swings.push_back({fmt::format("{} {:g} to {:g}", swing.name, swing.low, swing.high), swing.step_at_low_s,
+                      swing.step_at_high_s, fmt::format("{:.2f} s", std::abs(swing.step_at_high_s - swing.step_at_low_s))});
+  }
+  out += "<h3>If one assumption is moved over its range</h3>\n";
+  return out + report::swing_chart("Step over each assumption's range", forecast.main().step_s, swings, "s");
+}
+
+std::string assumptions(const Forecast& forecast) {
+  std::vector<std::vector<std::string>> rows{{"Assumption", "value", "unit", "why"}};
+  for (const cost::Assumption& entry : forecast.job.assumptions.entries()) {
+    rows.push_back({entry.name, fmt::format("{:g}", entry.value), entry.unit, entry.source});
+  }
+  std::string out = report::table("Assumptions", rows);
+  std::vector<std::vector<std::string>> census{{"Operator times", "operators", "share of their time"}};
+  double total = 0;
+  for (const double seconds : forecast.main().census.seconds) total += seconds;
+  for (std::size_t i = 0; i < cost::kNumProvenances; ++i) {
+    census.push_back({cost::kProvenanceNames[i], fmt::format("{}", forecast.main().census.operators[i]),
+                      fmt::format("{:.1f} %", 100 * forecast.main().census.seconds[i] / total)});
+  }
+  out += report::table("Where operator times come from", census);
+  for (const std::string& source : forecast.calibration_sources) out += "<p>" + escaped(source) + "</p>\n";
+  return out;
+}
+
+std::string timeline(const Forecast& forecast) {
+  const PhaseForecast& main = forecast.main();
+  return "<div class=\"scroll\" role=\"img\" aria-label=\"Timeline of every pipeline rank over one step, in seconds\">" +
+         report::gantt_svg(main.lists, main.execution) + "</div>\n";
+}
+
+// The same section of every run, side by side.
+template <typename Section>
+std::string section(const char* heading, const std::vector<const Forecast*>& forecasts, Section&& content) {
+  std::string out = fmt::format("<h2>{}</h2>\n<div class=\"runs{}\">\n", heading, forecasts.size() > 1 ? " two" : "");
+  for (const Forecast* forecast : forecasts) out += "<section>" + content(*forecast) + "</section>\n";
+  return out + "</div>\n";
+}
+
+}  // namespace
+
+std::string to_page(const std::vector<const Forecast*>& forecasts) {
+  std::string body = "<h1>Training forecast</h1>\n";
+  body += section("Runs", forecasts, [](const Forecast& forecast) {
+    const PhaseForecast& main = forecast.main();
+    return fmt::format("<p><b>{}</b></p><p>{} GPUs ({}); {}: {} pipelines of {} ranks, {} micro-batches each; {} "
+                       "sequences of {} tokens a step.</p>\n",
+                       escaped(title_of(forecast)), main.groups.world, escaped(forecast.cluster.gpu.name),
+                       escaped(main.schedule), main.groups.data_parallel, main.lists.ranks, main.groups.micro_batches,
+                       main.phase.batch_sequences, main.phase.sequence_tokens) +
+           key_figures(forecast);
+  });
+  body += section("Where the step's time goes", forecasts, breakdown);
+  body += "<h2>Timeline of one step (seconds; scroll sideways)</h2>\n";
+  for (const Forecast* forecast : forecasts) body += timeline(*forecast);
+  body += section("What the step is made of, and how sure that is", forecasts, confidence);
+  body += section("Memory of the fullest rank", forecasts, memory_chart);
+  body += section("Links: percent of the step that each is busy sending", forecasts, links);
+  body += section("Assumptions and sources", forecasts, assumptions);
+  body += "<footer>Made by Lastbit. Nothing here was measured on a cluster; published figures stand beside.</footer>\n";
+  return report::page("Training forecast: " + title_of(*forecasts.front()), body);
+}
+
+}  // namespace lastbit::sim::train
