@@ -67,6 +67,16 @@ struct ChunkRun {
 // combine on the other. Units without a partner run one by one.
 [[nodiscard]] ChunkRun run_fused(const Units& forward_units, const Units& backward_units);
 
+// The same for the ranks of an expert-parallel group, each with times of its own for the same units: an all-to-all
+// begins when the last rank has come to it. total is the last rank's end, compute the mean over ranks; spans and
+// communication are the first rank's.
+using Group = std::vector<const Units*>;  // [ranks], at least one
+[[nodiscard]] ChunkRun run_forward(const Group& group);
+[[nodiscard]] ChunkRun run_backward(const Group& group);
+[[nodiscard]] ChunkRun run_backward_input(const Group& group);
+[[nodiscard]] ChunkRun run_weight(const Group& group);
+[[nodiscard]] ChunkRun run_fused(const Group& forward_group, const Group& backward_group);
+
 // Chunks of a model's stages by verb, each simulated once.
 class ChunkTimes {
  public:
