@@ -81,6 +81,9 @@ void add_sim_train(CLI::App& app, Action& action) {
   command->add_option("--load", options->request.load,
                       "How much each expert is chosen: uniform, zipf:EXPONENT, a file of loads (.json) or a recorded "
                       "routing trace (.h5)");
+  command->add_option("--unfold", options->request.unfold,
+                      "A routing trace (.h5) with every token's choices: also replay it with each rank of one "
+                      "expert-parallel group simulated apart");
   command->add_option("--kernel-times", options->request.kernel_times,
                       "Your own kernel timings, a .csv file with the columns kernel,n,k,groups,rows,us: they stand "
                       "before every table");

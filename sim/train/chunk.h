@@ -37,6 +37,9 @@ class ChunkModel {
   // The same for any units: a fused chunk of layers that no stage holds, such as the profiled one.
   [[nodiscard]] ChunkTime fused_units(const StageUnits& forward_units, const StageUnits& backward_units) const;
 
+  // One unit, alone and beside communication.
+  [[nodiscard]] schedule::Unit times(const StageUnit& unit) const;
+
   [[nodiscard]] const std::vector<StageUnits>& stages() const { return stages_; }
   // Over one forward and backward of every unit of the model, beside communication.
   [[nodiscard]] Census census() const;
@@ -44,7 +47,6 @@ class ChunkModel {
  private:
   enum class Setting { kSolo, kBesideCommunication };
   [[nodiscard]] schedule::Units units(const StageUnits& stage) const;
-  [[nodiscard]] schedule::Unit times(const StageUnit& unit) const;
   [[nodiscard]] schedule::UnitTimes unit_times(const StageUnit& unit, Setting setting) const;
   [[nodiscard]] schedule::UnitTimes layer_times(const workload::LayerWork& work, Setting setting) const;
   [[nodiscard]] workload::LayerWork work_of(const StageUnit& layer) const;

@@ -122,6 +122,10 @@ Forecast forecast_training(const ForecastRequest& request) {
   forecast.energy_j = forecast.gpu_hours_total * 3600 * forecast.cluster.gpu.load_power_w;
   forecast.usd_total = forecast.gpu_hours_total * forecast.job.usd_per_gpu_hour;
   forecast.links = link_use(forecast.model, forecast.job, cost, forecast.main());
+  if (!request.unfold.empty()) {
+    forecast.replay =
+        replay_group(forecast.model, forecast.job, cost, forecast.main(), request.unfold, request.seed);
+  }
   add_plans(forecast, calibration, request);
   headline_figures(forecast);
   forecast.profile_span_s = calibration.profile_span_s;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/cluster/cluster.h"
+#include "sim/train/expert_group.h"
 #include "sim/train/job.h"
 #include "sim/train/link_use.h"
 #include "sim/train/phase.h"
@@ -42,6 +43,7 @@ struct Forecast {
   LinkUse links;  // of the headline step
   Uncertainty uncertainty;
   std::vector<Contribution> contributions;
+  std::optional<GroupReplay> replay;  // asked for
   std::vector<ScalingPoint> scaling;  // asked for
   double budget_usd = 0;    // as asked for
   double budget_tokens = 0;  // of the headline phase
@@ -63,6 +65,7 @@ struct ForecastRequest {
   std::string schedule;               // replaces the job's; phases that name their own keep it
   std::vector<std::string> settings;  // "--set" values
   std::string load;          // of experts (routing_load.h); empty: the assumption routing_load_factor
+  std::string unfold;        // a routing trace to replay, rank by rank; empty: none
   std::string kernel_times;  // CSV of kernel timings (cost/kernel_times.h)
   bool scaling = false;      // also other numbers of GPUs
   double budget_usd = 0;     // > 0: how many tokens it pays for

@@ -183,6 +183,14 @@ json to_json(const Forecast& forecast) {
     links.push_back(std::move(entry));
   }
   result["links_busy"] = std::move(links);
+  if (forecast.replay) {
+    const GroupReplay& replay = *forecast.replay;
+    result["replay"] = {{"step_s", replay.step_s},
+                        {"mean_load_factor", replay.mean_load_factor},
+                        {"worst_load_factor", replay.worst_load_factor},
+                        {"windows", replay.windows},
+                        {"tokens_a_window", replay.tokens}};
+  }
   if (forecast.energy_j > 0) result["energy_mwh"] = forecast.energy_j / 3.6e9;
   if (forecast.budget_usd > 0) result["budget"] = {{"usd", forecast.budget_usd}, {"tokens", forecast.budget_tokens}};
   if (forecast.deadline_days > 0) {

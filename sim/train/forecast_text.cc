@@ -124,6 +124,16 @@ void add_plan(const Forecast& forecast, std::string& out) {
   }
 }
 
+void add_replay(const Forecast& forecast, std::string& out) {
+  if (!forecast.replay) return;
+  const GroupReplay& replay = *forecast.replay;
+  out += fmt::format(
+      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} windows of {} tokens)\n"
+      "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at worst\n",
+      replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,
+      100 * (replay.step_s / replay.folded_step_s - 1), replay.mean_load_factor, replay.worst_load_factor);
+}
+
 void add_memory(const Forecast& forecast, std::string& out) {
   constexpr double kGiB = 1 << 30;
   const JobMemory& memory = forecast.main().memory;
@@ -204,6 +214,7 @@ std::string to_text(const Forecast& forecast) {
   add_step(forecast, out);
   add_cost(forecast, to_json(forecast)["phases"], out);
   add_plan(forecast, out);
+  add_replay(forecast, out);
   add_memory(forecast, out);
   add_published_sources(forecast, out);
   add_provenance(forecast, out);

@@ -101,7 +101,9 @@ std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layou
   std::size_t routed = 0;
   const auto moe_layer = [&]() -> StageUnit {
     const std::size_t index = routed++;
-    return {UnitKind::kMoeLayer, index < layer_load_factors.size() ? layer_load_factors[index] : 0};
+    StageUnit unit(UnitKind::kMoeLayer, index < layer_load_factors.size() ? layer_load_factors[index] : 0);
+    unit.moe_layer = static_cast<int>(index);
+    return unit;
   };
   const std::vector<int> layers = stage_layers(model, layout);
   std::vector<StageUnits> stages(layers.size());

@@ -16,6 +16,8 @@ struct StageUnit {
   UnitKind kind = UnitKind::kEmbedding;
   double load_factor = 0;  // of a MoE layer, the busiest rank over the mean; 0: the assumption's
 
+  int moe_layer = -1;      // of a MoE layer: the how manieth of the model, MTP's last
+
   StageUnit(UnitKind unit, double load = 0) : kind(unit), load_factor(load) {}  // NOLINT(google-explicit-constructor)
   friend bool operator==(const StageUnit& unit, UnitKind kind) { return unit.kind == kind; }
 };
