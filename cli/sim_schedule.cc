@@ -287,9 +287,9 @@ void write_files(const ScheduleOptions& options, const Answer& answer) {
   if (!options.svg.empty())
     io::write_text_file(options.svg, sim::report::gantt_svg(answer.schedule, answer.execution, answer.chunk));
   if (!options.trace.empty()) {
-    sim::report::ChromeTrace trace(options.trace);
-    sim::report::add_pipeline(trace, 0, answer.schedule, answer.execution, kTraceSecondsAUnit);
-    trace.finish();
+    const std::unique_ptr<sim::report::Trace> trace = sim::report::open_trace(options.trace);
+    sim::report::add_pipeline(*trace, 0, answer.schedule, answer.execution, kTraceSecondsAUnit);
+    trace->finish();
   }
 }
 

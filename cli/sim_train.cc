@@ -21,6 +21,7 @@ struct TrainOptions {
   sim::train::ForecastRequest request;
   bool json = false;
   std::string trace;
+  std::string trace_ranks = "pipeline";
   std::string dump;
   std::string page;
   std::vector<std::string> beside;
@@ -47,7 +48,8 @@ int run_sim_train(const TrainOptions& options) {
   }
   const sim::train::Forecast forecast = sim::train::forecast_training(options.request);
   if (!options.trace.empty()) {
-    sim::train::write_trace(forecast, options.trace);
+    sim::train::write_trace(forecast, options.trace,
+                            sim::train::parse_trace_ranks(options.trace_ranks, forecast.main().groups.world));
     core::log_info("wrote {}: drop it on ui.perfetto.dev", options.trace);
   }
   if (!options.page.empty()) write_page(options, forecast);
@@ -109,7 +111,10 @@ void add_sim_train(CLI::App& app, Action& action) {
   command->add_option("--deadline", options->request.deadline_days, "Days: how many GPUs keep them")
       ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
-  command->add_option("--trace", options->trace, "Write one pipeline's step as a Chrome trace (.json)");
+  command->add_option("--trace", options->trace, "Write a step as a trace for ui.perfetto.dev: .json, or .pftrace for many ranks");
+  command->add_option("--trace-ranks", options->trace_ranks,
+                      "Whose: pipeline (one rank for each pipeline rank), all, or ranks of the world as in 0-15,128")
+      ->capture_default_str();
   command->callback([&action, options] { action = [options] { return run_sim_train(*options); }; });
 }
 

@@ -15,13 +15,6 @@ namespace {
 constexpr std::size_t kFlushBytes = 1 << 20;
 constexpr double kMostSeconds = 9.2e9;  // 2^63 ns
 
-// Start and end are rounded each by itself, so that spans that touch still touch.
-std::int64_t to_ns(SimTime time) {
-  if (!(time.s >= 0 && time.s < kMostSeconds))
-    core::fail_input("trace: found a time of {} s, expected one from 0 to {} s", time.s, kMostSeconds);
-  return std::llround(time.s * 1e9);
-}
-
 // Microseconds, the format's unit, with three decimals.
 std::string micros(std::int64_t ns) { return fmt::format("{}.{:03}", ns / 1000, ns % 1000); }
 
@@ -33,6 +26,19 @@ std::string quoted(std::string_view text) {
 }
 
 }  // namespace
+
+// Start and end are rounded each by itself, so that spans that touch still touch.
+std::int64_t trace_ns(SimTime time) {
+  if (!(time.s >= 0 && time.s < kMostSeconds))
+    core::fail_input("trace: found a time of {} s, expected one from 0 to {} s", time.s, kMostSeconds);
+  return std::llround(time.s * 1e9);
+}
+
+std::unique_ptr<Trace> open_trace(const std::string& path) {
+  if (path.ends_with(".pftrace")) return std::make_unique<PerfettoTrace>(path);
+  if (path.ends_with(".json")) return std::make_unique<ChromeTrace>(path);
+  core::fail_input("{}: a trace is .json (Chrome's format) or .pftrace (Perfetto's)", path);
+}
 
 ChromeTrace::ChromeTrace(const std::string& path) : file_(path) {
   buffer_ = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
@@ -71,8 +77,8 @@ void ChromeTrace::name_thread(int process, int thread, std::string_view name) {
 
 void ChromeTrace::span(int process, int thread, std::string_view name, std::string_view category, SimTime start,
                        SimTime end) {
-  const std::int64_t start_ns = to_ns(start);
-  const std::int64_t end_ns = to_ns(end);
+  const std::int64_t start_ns = trace_ns(start);
+  const std::int64_t end_ns = trace_ns(end);
   core::check(end_ns >= start_ns, "a span ends after it starts");
   begin_event();
   fmt::format_to(std::back_inserter(buffer_), R"({{"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},"name":{},"cat":{}}})",
@@ -82,7 +88,7 @@ void ChromeTrace::span(int process, int thread, std::string_view name, std::stri
 void ChromeTrace::counter(int process, std::string_view name, SimTime at, std::int64_t value) {
   begin_event();
   fmt::format_to(std::back_inserter(buffer_), R"({{"ph":"C","pid":{},"ts":{},"name":{},"args":{{"value":{}}}}})",
-                 process, micros(to_ns(at)), quoted(name), value);
+                 process, micros(trace_ns(at)), quoted(name), value);
 }
 
 void ChromeTrace::finish() {

@@ -39,16 +39,20 @@ const char* category(schedule::Verb verb) {
 
 }  // namespace
 
-void add_pipeline(ChromeTrace& trace, int process, const schedule::Schedule& schedule,
+void add_pipeline(Trace& trace, int process, const schedule::Schedule& schedule,
                   const schedule::Execution& execution, double scale) {
   trace.name_process(process, fmt::format("pipeline, {}", schedule.kind));
-  int rank = 0;
-  for (const std::vector<schedule::TimedOp>& timeline : execution.timeline) {
+  for (int rank = 0; rank < schedule.ranks; ++rank) {
     trace.name_thread(process, rank, fmt::format("rank {}", rank));
-    for (const schedule::TimedOp& timed : timeline)
-      trace.span(process, rank, label(timed.op, schedule.labels), category(timed.op.verb), {timed.start.s * scale},
-                 {timed.end.s * scale});
-    ++rank;
+    add_rank(trace, process, rank, schedule, execution, rank, scale);
+  }
+}
+
+void add_rank(Trace& trace, int process, int thread, const schedule::Schedule& schedule,
+              const schedule::Execution& execution, int rank, double scale) {
+  for (const schedule::TimedOp& timed : execution.timeline[static_cast<std::size_t>(rank)]) {
+    trace.span(process, thread, label(timed.op, schedule.labels), category(timed.op.verb), {timed.start.s * scale},
+               {timed.end.s * scale});
   }
 }
 
