@@ -111,9 +111,11 @@ void add_sim_train(CLI::App& app, Action& action) {
   command->add_option("--deadline", options->request.deadline_days, "Days: how many GPUs keep them")
       ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
-  command->add_option("--trace", options->trace, "Write a step as a trace for ui.perfetto.dev: .json, or .pftrace for many ranks");
-  command->add_option("--trace-ranks", options->trace_ranks,
-                      "Whose: pipeline (one rank for each pipeline rank), all, or ranks of the world as in 0-15,128")
+  command->add_option("--trace", options->trace,
+                      "Write a step as a trace for ui.perfetto.dev: .json, or .pftrace for many ranks");
+  command
+      ->add_option("--trace-ranks", options->trace_ranks,
+                   "Whose: pipeline (one rank for each pipeline rank), all, or ranks of the world as in 0-15,128")
       ->capture_default_str();
   command->callback([&action, options] { action = [options] { return run_sim_train(*options); }; });
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -44,12 +45,11 @@ constexpr std::array kKnown{
 
 Range read_range(const io::ConfigReader& entry, const Known& known, double value) {
   const auto ends = entry.require<std::vector<double>>("range");
-  if (ends.size() != 2 || !(ends[0] <= ends[1]) || ends[0] < known.low || ends[1] > known.high || value < ends[0] ||
-      value > ends[1]) {
-    entry.fail("range", fmt::format("[low, high] from {:g} to {:g} with the value {:g} between them", known.low,
-                                    known.high, value));
+  if (ends.size() != 2 || !(ends[0] <= ends[1]) || ends[0] < known.low || ends[1] > known.high) {
+    entry.fail("range", fmt::format("[low, high] between {:g} and {:g}", known.low, known.high));
   }
-  return {ends[0], ends[1]};
+  // A value that was set beyond the range takes the range's end with it.
+  return {std::min(ends[0], value), std::max(ends[1], value)};
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ class Assumptions {
  public:
   // Reads the table "assumptions" of a job: known names, each as { value, unit, source } and, optional, range =
   // [low, high] around the value. Names that a file may leave out have a value of their own. Error(kInput): a missing
-  // or unknown name, a value out of what the name allows, a range that does not hold the value.
+  // or unknown name, a value or a range out of what the name allows. A range grows to hold the value.
   static Assumptions read(const io::ConfigReader& reader);
 
   // The value of a known name.

@@ -1,7 +1,6 @@
 #include "sim/cost/calibration.h"
 
 #include <filesystem>
-
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -123,6 +122,8 @@ void read_training(const std::string& path, Calibration& calibration) {
   calibration.profile_layers = require_positive(setting, "moe_layers");
   calibration.profile_span_s = require_positive(setting, "span_us") * kMicrosecond;
   calibration.profile_busy_s = require_positive(setting, "compute_busy_us") * kMicrosecond;
+  calibration.profile_transfer_s = require_positive(setting, "transfer_us") * kMicrosecond;
+  calibration.profile_hidden_s = require_positive(setting, "transfer_hidden_us") * kMicrosecond;
   workload::RoutingShape routing;
   routing.experts = require_positive(setting, "experts");
   routing.groups = require_positive(setting, "groups");

@@ -108,6 +108,8 @@ struct Calibration {
   double profile_places = 0;  // nodes that a token went to, its own included
   double profile_span_s = 0;
   double profile_busy_s = 0;
+  double profile_transfer_s = 0;     // dispatch and combine, without waits
+  double profile_hidden_s = 0;       // of that, beside compute
   std::vector<std::string> sources;  // titles, for the report
 
   // Measured kernels, all three files; else everything is a roofline.

@@ -111,11 +111,12 @@ std::vector<KernelTimes> parse_kernel_times(const std::string& text, const std::
     if (row.size() != kColumns.size()) {
       core::fail_input("{}: found {} columns, expected {}", where, row.size(), kColumns.size());
     }
-    KernelTimes times{row[0], number(row[1], where, "n"), number(row[2], where, "k"), number(row[3], where, "groups"),
-                      {},     {}};
+    KernelTimes times{
+        row[0], number(row[1], where, "n"), number(row[2], where, "k"), number(row[3], where, "groups"), {}, {}};
     const double rows = number(row[4], where, "rows");
     const double us = number(row[5], where, "us");
-    if (times.kernel.empty() || rows <= 0 || us <= 0) core::fail_input("{}: expected a kernel, rows > 0 and us > 0", where);
+    if (times.kernel.empty() || rows <= 0 || us <= 0)
+      core::fail_input("{}: expected a kernel, rows > 0 and us > 0", where);
     auto found = std::find_if(result.begin(), result.end(), [&times](const KernelTimes& other) {
       return other.kernel == times.kernel && other.n == times.n && other.k == times.k && other.groups == times.groups;
     });

@@ -15,10 +15,10 @@ struct Level {
 };
 
 struct RankTimeline {
-  std::vector<Level> levels;            // of activations, where they change
-  double peak_bytes = 0;                // of activations
+  std::vector<Level> levels;  // of activations, where they change
+  double peak_bytes = 0;      // of activations
   SimTime peak_at;
-  std::vector<int> in_flight_at_peak;   // [stages] micro-batches of each stage
+  std::vector<int> in_flight_at_peak;  // [stages] micro-batches of each stage
 };
 
 // stage_bytes: [stages] what one micro-batch keeps of a stage, from the start of its forward to the end of its weight

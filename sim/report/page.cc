@@ -20,7 +20,7 @@ h1{font-size:1.5rem;margin:.2em 0}h2{font-size:1.15rem;margin:1.6em 0 .5em}p{mar
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:top}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:600}
-td.words{text-align:left}
+td{white-space:nowrap}td:first-child{white-space:normal}td.words{text-align:left;white-space:normal;min-width:16rem}
 .bars{display:grid;grid-template-columns:minmax(0,11rem) minmax(0,1fr) auto;gap:5px 10px;align-items:center;margin:0}
 .bars dt{overflow-wrap:anywhere}.bars dd{margin:0}.track{background:var(--tint);height:16px;border-radius:3px;position:relative}
 .track i{position:absolute;top:0;bottom:0;background:var(--fill);border-radius:3px;min-width:2px}
@@ -90,8 +90,7 @@ std::string bar_chart(std::string_view label, const std::vector<Bar>& bars) {
   return out + "</dl>\n";
 }
 
-std::string swing_chart(std::string_view label, double point, const std::vector<Swing>& swings,
-                        std::string_view unit) {
+std::string swing_chart(std::string_view label, double point, const std::vector<Swing>& swings, std::string_view unit) {
   double low = point;
   double high = point;
   for (const Swing& swing : swings) {
@@ -144,8 +143,8 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
     out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\" fill=\"#5a6675\">{:g}</text>\n", x(at),
                        base + 14, at);
   }
-  out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\" fill=\"#5a6675\">{}</text>", right,
-                     base + 28, escaped(x_unit));
+  out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\" fill=\"#5a6675\">{}</text>", right, base + 28,
+                     escaped(x_unit));
   out += fmt::format("<text x=\"4\" y=\"10\" fill=\"#5a6675\">{}</text>\n", escaped(y_unit));
   std::string path = fmt::format("M{:.1f} {:.1f}", x(0), y(steps.empty() ? 0 : steps.front().value));
   for (const Step& step : steps) path += fmt::format("H{:.1f}V{:.1f}", x(step.at), y(step.value));
@@ -161,8 +160,8 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
 
 std::string heat_map(std::string_view label, const std::vector<std::string>& columns,
                      const std::vector<HeatRow>& rows) {
-  std::string out = fmt::format("<div class=\"scroll\"><table class=\"heat\" aria-label=\"{}\"><thead><tr><th></th>",
-                                escaped(label));
+  std::string out =
+      fmt::format("<div class=\"scroll\"><table class=\"heat\" aria-label=\"{}\"><thead><tr><th></th>", escaped(label));
   for (const std::string& column : columns) out += fmt::format("<th>{}</th>", escaped(column));
   out += "</tr></thead><tbody>\n";
   for (const HeatRow& row : rows) {

@@ -19,13 +19,13 @@ constexpr int kTrackEvent = 11;
 constexpr int kInternedData = 12;
 constexpr int kSequenceFlags = 13;
 constexpr int kTrackDescriptor = 60;
-constexpr int kUuid = 1;         // TrackDescriptor
+constexpr int kUuid = 1;  // TrackDescriptor
 constexpr int kTrackName = 2;
 constexpr int kProcess = 3;
 constexpr int kThread = 4;
 constexpr int kParent = 5;
 constexpr int kCounter = 8;
-constexpr int kPid = 1;          // ProcessDescriptor, ThreadDescriptor
+constexpr int kPid = 1;  // ProcessDescriptor, ThreadDescriptor
 constexpr int kTid = 2;
 constexpr int kThreadName = 5;
 constexpr int kProcessName = 6;
@@ -34,7 +34,7 @@ constexpr int kType = 9;
 constexpr int kNameIid = 10;
 constexpr int kTrack = 11;
 constexpr int kCounterValue = 30;
-constexpr int kCategories = 1;   // InternedData
+constexpr int kCategories = 1;  // InternedData
 constexpr int kNames = 2;
 }  // namespace field
 

@@ -39,8 +39,8 @@ const char* category(schedule::Verb verb) {
 
 }  // namespace
 
-void add_pipeline(Trace& trace, int process, const schedule::Schedule& schedule,
-                  const schedule::Execution& execution, double scale) {
+void add_pipeline(Trace& trace, int process, const schedule::Schedule& schedule, const schedule::Execution& execution,
+                  double scale) {
   trace.name_process(process, fmt::format("pipeline, {}", schedule.kind));
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     trace.name_thread(process, rank, fmt::format("rank {}", rank));

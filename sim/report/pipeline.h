@@ -11,8 +11,8 @@ namespace lastbit::sim::report {
 
 // One track a rank below `process`, a span a verb, named by its label. scale: seconds of the trace for 1 s of the
 // execution (for schedules in arbitrary units of time).
-void add_pipeline(Trace& trace, int process, const schedule::Schedule& schedule,
-                  const schedule::Execution& execution, double scale = 1);
+void add_pipeline(Trace& trace, int process, const schedule::Schedule& schedule, const schedule::Execution& execution,
+                  double scale = 1);
 
 // The verbs of one pipeline rank on a track of one's own choice.
 void add_rank(Trace& trace, int process, int thread, const schedule::Schedule& schedule,

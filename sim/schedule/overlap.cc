@@ -98,8 +98,8 @@ class ChunkProgram {
   engine::StreamId meeting_;
   Flow meeting_task_;
   Flow last_transfer_;
-  std::vector<double> busy_s_;       // [ranks]
-  std::vector<TaskId> first_rank_;   // [steps] the step's task on the first rank
+  std::vector<double> busy_s_;      // [ranks]
+  std::vector<TaskId> first_rank_;  // [steps] the step's task on the first rank
   ChunkRun result_;
 };
 
@@ -109,8 +109,8 @@ bool of_backward(TransferKind which) {
 }
 
 Flow end(ChunkProgram& program, const RankTimes& unit, double UnitTimes::*pass, Flow after, const char* name) {
-  return program.compute([&](std::size_t rank) { return unit[rank]->*pass; }, after, name,
-                         pass != &UnitTimes::forward, [](std::size_t) { return 0.0; });
+  return program.compute([&](std::size_t rank) { return unit[rank]->*pass; }, after, name, pass != &UnitTimes::forward,
+                         [](std::size_t) { return 0.0; });
 }
 
 Flow segment(ChunkProgram& program, const RankTimes& unit, Segment which, Flow after) {
@@ -221,8 +221,8 @@ ChunkRun run_fused(const Group& forward_group, const Group& backward_group) {
   ChunkProgram program(forward_group.size());
   Flow forward;
   Flow backward;
-  std::size_t f = 0;                            // the next forward unit
-  std::size_t b = backward_group[0]->size();    // one past the next backward unit
+  std::size_t f = 0;                          // the next forward unit
+  std::size_t b = backward_group[0]->size();  // one past the next backward unit
   while (f < forward_group[0]->size() || b > 0) {
     const bool has_f = f < forward_group[0]->size();
     const bool has_b = b > 0;

@@ -128,6 +128,32 @@ ChunkTime ChunkModel::fused_units(const StageUnits& forward_units, const StageUn
   return chunk_time(run_fused(units(forward_units), units(backward_units)));
 }
 
+ProfileCheck ChunkModel::profile_check(int layers) const {
+  const StageUnits stage(static_cast<std::size_t>(layers), UnitKind::kMoeLayer);
+  const Units held = units(stage);
+  const ChunkRun run = run_fused(held, held);
+  const workload::LayerWork work = work_of(UnitKind::kMoeLayer);
+  ProfileCheck check{run.total.s, run.compute.s, 0, 0};
+  for (const schedule::OperatorSpan& span : run.spans) {
+    if (!span.communication) continue;
+    double seconds = 0;  // at the span's end; the wait is before it
+    for (std::size_t t = 0; t < workload::kNumTransfers; ++t) {
+      const auto kind = static_cast<TransferKind>(t);
+      if (span.name != workload::transfer_name(kind) || !work.transfers[t]) continue;
+      seconds =
+          cost_.transfer_time(kind, *work.transfers[t], setting_.routing.expert_ranks, cost::Company::kBesideCompute)
+              .transfer.seconds;
+    }
+    check.transfer_s += seconds;
+    for (const schedule::OperatorSpan& other : run.spans) {
+      if (other.communication) continue;
+      const double from = std::max(span.end.s - seconds, other.start.s);
+      check.hidden_s += std::max(0.0, std::min(span.end.s, other.end.s) - from);
+    }
+  }
+  return check;
+}
+
 Census ChunkModel::census() const {
   Census census;
   const double compute_sms = sms(Setting::kBesideCommunication);

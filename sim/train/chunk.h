@@ -23,6 +23,14 @@ struct Census {
   std::array<double, cost::kNumProvenances> seconds{};
 };
 
+// The profiled chunk as the model runs it.
+struct ProfileCheck {
+  double span_s = 0;
+  double compute_s = 0;   // the compute stream is busy
+  double transfer_s = 0;  // dispatch and combine, without waits
+  double hidden_s = 0;    // of that, while something is computed
+};
+
 // Every rank of a stage does the same at the same time, so one rank's two streams stand for all (schedule/overlap.h).
 class ChunkModel {
  public:
@@ -37,6 +45,8 @@ class ChunkModel {
   // The same for any units: a fused chunk of layers that no stage holds, such as the profiled one.
   [[nodiscard]] ChunkTime fused_units(const StageUnits& forward_units, const StageUnits& backward_units) const;
 
+  // `layers` MoE layers forward beside as many backward (deepseek-ai/profile-data).
+  [[nodiscard]] ProfileCheck profile_check(int layers) const;
   // One unit, alone and beside communication.
   [[nodiscard]] schedule::Unit times(const StageUnit& unit) const;
 

@@ -22,16 +22,16 @@ using workload::TransferKind;
 
 // What one layer's routing of one window asks of each rank, over the mean of even routing.
 struct RankShares {
-  std::vector<double> rows;      // [ranks] over the mean
-  std::vector<double> sent;      // [ranks] tokens to other nodes, one a node
+  std::vector<double> rows;  // [ranks] over the mean
+  std::vector<double> sent;  // [ranks] tokens to other nodes, one a node
   std::vector<double> received;
-  std::vector<double> nvlink;    // tokens to other GPUs of the node
+  std::vector<double> nvlink;  // tokens to other GPUs of the node
 };
 
 struct Replay {
   std::int64_t window_tokens = 0;
   std::int64_t windows = 1;
-  double scale = 1;  // tokens of a micro-batch over those of a window
+  double scale = 1;                             // tokens of a micro-batch over those of a window
   std::vector<std::vector<RankShares>> layers;  // [MoE layers][windows]
 };
 

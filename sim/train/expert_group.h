@@ -11,12 +11,12 @@
 namespace lastbit::sim::train {
 
 struct GroupReplay {
-  double step_s = 0;           // with the optimiser of the folded forecast
-  double folded_step_s = 0;    // every rank as busy as the mean, for comparison
-  double mean_load_factor = 0;     // the busiest rank's rows over the mean, mean over layers and windows
+  double step_s = 0;            // with the optimiser of the folded forecast
+  double folded_step_s = 0;     // every rank as busy as the mean, for comparison
+  double mean_load_factor = 0;  // the busiest rank's rows over the mean, mean over layers and windows
   double worst_load_factor = 0;
-  std::int64_t windows = 0;    // micro-batches that the trace holds; the step's take them in turn
-  std::int64_t tokens = 0;     // of a window, over the group
+  std::int64_t windows = 0;  // micro-batches that the trace holds; the step's take them in turn
+  std::int64_t tokens = 0;   // of a window, over the group
 };
 
 // trace: a routing trace with every token's choices (docs/routing_traces.md). Its experts are cut to the model's number

@@ -123,12 +123,12 @@ Forecast forecast_training(const ForecastRequest& request) {
   forecast.usd_total = forecast.gpu_hours_total * forecast.job.usd_per_gpu_hour;
   forecast.links = link_use(forecast.model, forecast.job, cost, forecast.main());
   if (!request.unfold.empty()) {
-    forecast.replay =
-        replay_group(forecast.model, forecast.job, cost, forecast.main(), request.unfold, request.seed);
+    forecast.replay = replay_group(forecast.model, forecast.job, cost, forecast.main(), request.unfold, request.seed);
   }
   add_plans(forecast, calibration, request);
   headline_figures(forecast);
-  forecast.profile_span_s = calibration.profile_span_s;
+  forecast.profile = {calibration.profile_span_s, calibration.profile_busy_s, calibration.profile_transfer_s,
+                      calibration.profile_hidden_s};
   forecast.in_situ_factor = cost.in_situ_factor();
   forecast.calibration_sources = calibration.sources;
   if (request.samples > 0) add_confidence(forecast, calibration, request);

@@ -37,7 +37,7 @@ struct Forecast {
   double gpu_hours_given = 0;  // not predicted
   double gpu_hours_total = 0;  // given ones included
   double usd_total = 0;
-  double profile_span_s = 0;  // of the calibration's chunk, as published
+  ProfileCheck profile;  // of the calibration's chunk, as published
   double in_situ_factor = 1;
   std::vector<std::string> calibration_sources;
   LinkUse links;  // of the headline step
@@ -45,14 +45,14 @@ struct Forecast {
   std::vector<Contribution> contributions;
   std::optional<GroupReplay> replay;  // asked for
   std::vector<ScalingPoint> scaling;  // asked for
-  double budget_usd = 0;    // as asked for
-  double budget_tokens = 0;  // of the headline phase
+  double budget_usd = 0;              // as asked for
+  double budget_tokens = 0;           // of the headline phase
   double deadline_days = 0;
   std::optional<ScalingPoint> deadline;  // the fewest GPUs that keep it
-  double total_flops = 0;             // causal work of the model over all predicted phases
-  double hours_total = 0;             // predicted phases one after another
-  double energy_j = 0;                // GPUs at load over the GPU-hours; 0: the cluster does not say
-  double bound_step_s = 0;  // every kernel and transfer at its peak, no gaps or waits; 0: not asked for
+  double total_flops = 0;                // causal work of the model over all predicted phases
+  double hours_total = 0;                // predicted phases one after another
+  double energy_j = 0;                   // GPUs at load over the GPU-hours; 0: the cluster does not say
+  double bound_step_s = 0;               // every kernel and transfer at its peak, no gaps or waits; 0: not asked for
   Published published;
 
   [[nodiscard]] const PhaseForecast& main() const { return phases[headline]; }
@@ -64,13 +64,13 @@ struct ForecastRequest {
   std::string job;
   std::string schedule;               // replaces the job's; phases that name their own keep it
   std::vector<std::string> settings;  // "--set" values
-  std::string load;          // of experts (routing_load.h); empty: the assumption routing_load_factor
-  std::string unfold;        // a routing trace to replay, rank by rank; empty: none
-  std::string kernel_times;  // CSV of kernel timings (cost/kernel_times.h)
-  bool scaling = false;      // also other numbers of GPUs
-  double budget_usd = 0;     // > 0: how many tokens it pays for
-  double deadline_days = 0;  // > 0: how many GPUs keep it
-  int samples = 64;          // draws from the assumptions' ranges; 0: neither these nor contributions of causes
+  std::string load;                   // of experts (routing_load.h); empty: the assumption routing_load_factor
+  std::string unfold;                 // a routing trace to replay, rank by rank; empty: none
+  std::string kernel_times;           // CSV of kernel timings (cost/kernel_times.h)
+  bool scaling = false;               // also other numbers of GPUs
+  double budget_usd = 0;              // > 0: how many tokens it pays for
+  double deadline_days = 0;           // > 0: how many GPUs keep it
+  int samples = 64;  // draws from the assumptions' ranges; 0: neither these nor contributions of causes
   std::uint64_t seed = 1;
   bool force = false;  // a phase that does not fit the GPUs' memory is forecast all the same
 };

@@ -85,6 +85,10 @@ json phases_json(const Forecast& forecast) {
   return phases;
 }
 
+double hidden_share(const ProfileCheck& profile) {
+  return profile.transfer_s > 0 ? profile.hidden_s / profile.transfer_s : 0;
+}
+
 json provenance_json(const Census& census) {
   json result = json::object();
   for (std::size_t i = 0; i < cost::kNumProvenances; ++i) {
@@ -174,8 +178,10 @@ json to_json(const Forecast& forecast) {
                  {"calibration",
                   {{"sources", forecast.calibration_sources},
                    {"in_situ_factor", forecast.in_situ_factor},
-                   {"profile_chunk_s", forecast.profile_span_s},
-                   {"profile_chunk_model_s", main.profile_chunk_s}}}};
+                   {"profile_chunk_s", forecast.profile.span_s},
+                   {"profile_chunk_model_s", main.profile.span_s},
+                   {"profile_hidden_share", hidden_share(forecast.profile)},
+                   {"profile_hidden_share_model", hidden_share(main.profile)}}}};
   json links = json::array();
   for (const auto& row : forecast.links) {
     json entry = json::object();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "sim/report/gantt_svg.h"
 #include "sim/report/page.h"
@@ -18,6 +19,12 @@ std::string title_of(const Forecast& forecast) {
   std::string title = fmt::format("{} on {}, {}", forecast.model_name, forecast.cluster.name, forecast.job.name);
   for (const std::string& setting : forecast.settings) title += ", " + setting;
   return title;
+}
+
+// Names of assumptions as words that may break over lines.
+std::string spaced(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
 }
 
 std::string key_figure(const char* label, const std::string& value, const std::string& note) {
@@ -39,8 +46,7 @@ std::string key_figures(const Forecast& forecast) {
   std::string out = "<div class=\"key\">";
   const Uncertainty& u = forecast.uncertainty;
   const std::string range = u.samples > 0 ? fmt::format("P5 {:.1f} to P95 {:.1f} s", u.p5_s, u.p95_s) : "";
-  out += key_figure("Step", fmt::format("{:.2f} s", main.step_s),
-                    beside(forecast, "step_s", main.step_s, 1, 2, range));
+  out += key_figure("Step", fmt::format("{:.2f} s", main.step_s), beside(forecast, "step_s", main.step_s, 1, 2, range));
   out += key_figure("Tokens a day", fmt::format("{:.1f} billion", forecast.tokens_per_day / 1e9),
                     beside(forecast, "tokens_per_day", forecast.tokens_per_day, 1e-9, 1, ""));
   out += key_figure("MFU, causal", fmt::format("{:.1f} %", 100 * forecast.mfu_causal),
@@ -116,8 +122,9 @@ std::string confidence(const Forecast& forecast) {
   if (forecast.uncertainty.samples == 0) return out;
   std::vector<report::Swing> swings;
   for (const Uncertainty::Swing& swing : forecast.uncertainty.swings) {
-    swings.push_back({fmt::format("{} {:g} to {:g}", swing.name, swing.low, swing.high), swing.step_at_low_s,
-                      swing.step_at_high_s, fmt::format("{:.2f} s", std::abs(swing.step_at_high_s - swing.step_at_low_s))});
+    swings.push_back({fmt::format("{} {:g} to {:g}", spaced(swing.name), swing.low, swing.high), swing.step_at_low_s,
+                      swing.step_at_high_s,
+                      fmt::format("{:.2f} s", std::abs(swing.step_at_high_s - swing.step_at_low_s))});
   }
   out += "<h3>If one assumption is moved over its range</h3>\n";
   return out + report::swing_chart("Step over each assumption's range", forecast.main().step_s, swings, "s");
@@ -143,7 +150,8 @@ std::string assumptions(const Forecast& forecast) {
 
 std::string timeline(const Forecast& forecast) {
   const PhaseForecast& main = forecast.main();
-  return "<div class=\"scroll\" role=\"img\" aria-label=\"Timeline of every pipeline rank over one step, in seconds\">" +
+  return "<div class=\"scroll\" role=\"img\" aria-label=\"Timeline of every pipeline rank over one step, in "
+         "seconds\">" +
          report::gantt_svg(main.lists, main.execution) + "</div>\n";
 }
 
@@ -161,11 +169,12 @@ std::string to_page(const std::vector<const Forecast*>& forecasts) {
   std::string body = "<h1>Training forecast</h1>\n";
   body += section("Runs", forecasts, [](const Forecast& forecast) {
     const PhaseForecast& main = forecast.main();
-    return fmt::format("<p><b>{}</b></p><p>{} GPUs ({}); {}: {} pipelines of {} ranks, {} micro-batches each; {} "
-                       "sequences of {} tokens a step.</p>\n",
-                       escaped(title_of(forecast)), main.groups.world, escaped(forecast.cluster.gpu.name),
-                       escaped(main.schedule), main.groups.data_parallel, main.lists.ranks, main.groups.micro_batches,
-                       main.phase.batch_sequences, main.phase.sequence_tokens) +
+    return fmt::format(
+               "<p><b>{}</b></p><p>{} GPUs ({}); {}: {} pipelines of {} ranks, {} micro-batches each; {} "
+               "sequences of {} tokens a step.</p>\n",
+               escaped(title_of(forecast)), main.groups.world, escaped(forecast.cluster.gpu.name),
+               escaped(main.schedule), main.groups.data_parallel, main.lists.ranks, main.groups.micro_batches,
+               main.phase.batch_sequences, main.phase.sequence_tokens) +
            key_figures(forecast);
   });
   body += section("Where the step's time goes", forecasts, breakdown);

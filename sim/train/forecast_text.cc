@@ -97,7 +97,8 @@ void add_cost(const Forecast& forecast, const nlohmann::json& phases, std::strin
 
 void add_plan(const Forecast& forecast, std::string& out) {
   out += fmt::format("  {:<30}{:>11.1f}{:>24}  days\n", "time", forecast.hours_total / 24, "");
-  out += fmt::format("  {:<30}{:>11.1f}{:>24}  PF-days of the model's work\n", "work", forecast.total_flops / 86400e15, "");
+  out += fmt::format("  {:<30}{:>11.1f}{:>24}  PF-days of the model's work\n", "work", forecast.total_flops / 86400e15,
+                     "");
   if (forecast.energy_j > 0) {
     out += fmt::format("  {:<30}{:>11.1f}{:>24}  MWh, GPUs at {:g} W\n", "energy", forecast.energy_j / 3.6e9, "",
                        forecast.cluster.gpu.load_power_w);
@@ -117,10 +118,9 @@ void add_plan(const Forecast& forecast, std::string& out) {
   if (forecast.scaling.empty()) return;
   out += fmt::format("\n{:>10}{:>12}{:>12}{:>14}{:>14}\n", "GPUs", "step, s", "days", "GPU-hours, k", "efficiency, %");
   for (const ScalingPoint& point : forecast.scaling) {
-    out += point.refused.empty()
-               ? fmt::format("{:>10}{:>12.3f}{:>12.1f}{:>14.1f}{:>14.1f}\n", point.gpus, point.step_s,
-                             point.hours / 24, point.gpu_hours / 1e3, 100 * point.efficiency)
-               : fmt::format("{:>10}  {}\n", point.gpus, point.refused);
+    out += point.refused.empty() ? fmt::format("{:>10}{:>12.3f}{:>12.1f}{:>14.1f}{:>14.1f}\n", point.gpus, point.step_s,
+                                               point.hours / 24, point.gpu_hours / 1e3, 100 * point.efficiency)
+                                 : fmt::format("{:>10}  {}\n", point.gpus, point.refused);
   }
 }
 
@@ -129,7 +129,8 @@ void add_replay(const Forecast& forecast, std::string& out) {
   const GroupReplay& replay = *forecast.replay;
   out += fmt::format(
       "\nReplayed: every rank of an expert-parallel group with its own tokens ({} windows of {} tokens)\n"
-      "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at worst\n",
+      "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at "
+      "worst\n",
       replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,
       100 * (replay.step_s / replay.folded_step_s - 1), replay.mean_load_factor, replay.worst_load_factor);
 }
@@ -173,10 +174,16 @@ void add_provenance(const Forecast& forecast, std::string& out) {
     out += fmt::format("  {:<14}{:>4}{:>8.1f} %\n", cost::kProvenanceNames[i], main.census.operators[i],
                        100 * main.census.seconds[i] / total);
   }
-  if (main.profile_chunk_s > 0 && forecast.profile_span_s > 0) {
+  if (main.profile.span_s > 0 && main.profile.transfer_s > 0 && forecast.profile.span_s > 0) {
+    const ProfileCheck& here = main.profile;
+    const ProfileCheck& there = forecast.profile;
     out += fmt::format(
-        "  calibration, not a prediction: the profiled chunk takes {:.1f} ms here, {:.1f} ms in the profile\n",
-        main.profile_chunk_s * 1e3, forecast.profile_span_s * 1e3);
+        "  calibration, not a prediction: the profiled chunk takes {:.1f} ms here, {:.1f} ms in the profile; it "
+        "computes\n"
+        "  for {:.1f} ms ({:.1f}), dispatches and combines for {:.1f} ms ({:.1f}), {:.1f} % of them hidden ({:.1f} "
+        "%)\n",
+        here.span_s * 1e3, there.span_s * 1e3, here.compute_s * 1e3, there.compute_s * 1e3, here.transfer_s * 1e3,
+        there.transfer_s * 1e3, 100 * here.hidden_s / here.transfer_s, 100 * there.hidden_s / there.transfer_s);
   }
   for (const std::string& source : forecast.calibration_sources) out += fmt::format("  from {}\n", source);
 }
@@ -191,8 +198,9 @@ void add_assumptions(const Forecast& forecast, std::string& out) {
 void add_confidence(const Forecast& forecast, std::string& out) {
   if (forecast.bound_step_s == 0) return;
   const double step_s = forecast.main().step_s;
-  out += fmt::format("\nWhat the step is made of: seconds that it loses without one cause (they overlap); bound {:.3f} s\n",
-                     forecast.bound_step_s);
+  out += fmt::format(
+      "\nWhat the step is made of: seconds that it loses without one cause (they overlap); bound {:.3f} s\n",
+      forecast.bound_step_s);
   for (const Contribution& entry : forecast.contributions) {
     out += fmt::format("  {:<32}{:>9.3f} s{:>8.1f} %\n", entry.cause, entry.seconds, 100 * entry.seconds / step_s);
   }

@@ -132,7 +132,8 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
   job.usd_per_gpu_hour = reader.require_in("usd_per_gpu_hour", 0.0, 1e6);
   job.layout = read_layout(reader.require_object("layout"));
   job.precision = read_precision(reader.require_object("precision"));
-  for (const io::ConfigReader& phase : reader.require_objects("phase")) job.phases.push_back(read_phase(phase, job.layout.context));
+  for (const io::ConfigReader& phase : reader.require_objects("phase"))
+    job.phases.push_back(read_phase(phase, job.layout.context));
   job.assumptions = cost::Assumptions::read(reader.require_object("assumptions"));
   reader.ignore("source");
   reader.finish();

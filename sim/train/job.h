@@ -44,7 +44,7 @@ struct Phase {
   std::string name;
   int sequence_tokens = 0;
   int batch_sequences = 0;
-  double tokens = 0;  // in all
+  double tokens = 0;                      // in all
   int context_parallel = 1;               // ranks that share a sequence
   std::string schedule;                   // empty: the layout's
   std::optional<double> given_gpu_hours;  // not predicted; nothing else is set then

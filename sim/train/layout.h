@@ -16,7 +16,7 @@ struct StageUnit {
   UnitKind kind = UnitKind::kEmbedding;
   double load_factor = 0;  // of a MoE layer, the busiest rank over the mean; 0: the assumption's
 
-  int moe_layer = -1;      // of a MoE layer: the how manieth of the model, MTP's last
+  int moe_layer = -1;  // of a MoE layer: the how manieth of the model, MTP's last
 
   StageUnit(UnitKind unit, double load = 0) : kind(unit), load_factor(load) {}  // NOLINT(google-explicit-constructor)
   friend bool operator==(const StageUnit& unit, UnitKind kind) { return unit.kind == kind; }
@@ -32,8 +32,9 @@ struct Groups {
 };
 
 // Checks the phase's layout. Error(kInput), one line that names the rule and its numbers: pipeline x context_parallel x
-// tensor divides the GPUs, tensor ranks fit a node and divide heads, KV heads and FFN widths, expert ranks divide those of a stage and the experts, they fill nodes evenly, stage_layers adds up
-// to the model's layers, the batch divides into micro-batches.
+// tensor divides the GPUs, tensor ranks fit a node and divide heads, KV heads and FFN widths, expert ranks divide those
+// of a stage and the experts, they fill nodes evenly, stage_layers adds up to the model's layers, the batch divides
+// into micro-batches.
 [[nodiscard]] Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
                                   const Phase& phase);
 

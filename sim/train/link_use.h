@@ -14,8 +14,8 @@ enum class LinkWork {
   kNicExperts,      // between nodes
   kNvlinkExchange,  // among tensor- and context-parallel ranks
   kNicExchange,
-  kPipeline,        // activations and their gradients to the neighbours
-  kGradients,       // reduction and gathering, both networks
+  kPipeline,   // activations and their gradients to the neighbours
+  kGradients,  // reduction and gathering, both networks
 };
 inline constexpr std::size_t kNumLinkWorks = 6;
 inline constexpr std::array<const char*, kNumLinkWorks> kLinkWorkNames{

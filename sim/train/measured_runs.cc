@@ -39,10 +39,11 @@ MeasuredRun read_run(const io::ConfigReader& entry, const std::string& source, c
   }
   if (entry.has("peak_memory")) {
     const std::string text = entry.require<std::string>("peak_memory");
-    run.figures.push_back({"memory.peak_bytes", cluster::parse_quantity(text, cluster::Dimension::kBytes,
-                                                                        entry.file() + ": " + run.name)});
+    run.figures.push_back({"memory.peak_bytes",
+                           cluster::parse_quantity(text, cluster::Dimension::kBytes, entry.file() + ": " + run.name)});
   }
-  if (run.figures.empty()) entry.fail("step_s", "a figure: step_s, tokens_per_gpu_s, tokens_per_day or gpu_hours_total");
+  if (run.figures.empty())
+    entry.fail("step_s", "a figure: step_s, tokens_per_gpu_s, tokens_per_day or gpu_hours_total");
   entry.finish();
   return run;
 }
@@ -184,12 +185,13 @@ std::string to_text(const Validation& validation) {
     const bool bytes = row.key == "memory.peak_bytes";
     const double unit = bytes ? 1.0 / (1 << 30) : 1;
     out += fmt::format("  {:<56}{:<24}{:>12.5g}{:>12.5g}{:>+8.1f} %{}\n", row.headline ? row.run : "",
-                       bytes ? "peak memory, GiB" : row.key, row.measured * unit, row.predicted * unit,
-                       100 * row.error, row.calibrates.empty() || !row.headline ? "" : "  calibrates " + row.calibrates);
+                       bytes ? "peak memory, GiB" : row.key, row.measured * unit, row.predicted * unit, 100 * row.error,
+                       row.calibrates.empty() || !row.headline ? "" : "  calibrates " + row.calibrates);
   }
-  out += fmt::format("\n{} runs counted (first figure of each; runs that calibrate are not): median absolute error "
-                     "{:.1f} %, worst {:.1f} %\n",
-                     validation.counted, 100 * validation.median_abs_error, 100 * validation.worst_abs_error);
+  out += fmt::format(
+      "\n{} runs counted (first figure of each; runs that calibrate are not): median absolute error "
+      "{:.1f} %, worst {:.1f} %\n",
+      validation.counted, 100 * validation.median_abs_error, 100 * validation.worst_abs_error);
   return out;
 }
 

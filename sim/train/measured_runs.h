@@ -32,7 +32,7 @@ struct Comparison {
   std::string cluster;
   double measured = 0;
   double predicted = 0;
-  double error = 0;       // predicted / measured - 1
+  double error = 0;  // predicted / measured - 1
   std::string calibrates;
   std::string source;
   bool headline = false;  // the run's first figure: what medians count

@@ -43,8 +43,8 @@ struct PhaseForecast {
   Breakdown first;  // the first pipeline rank
   Breakdown mean;   // over pipeline ranks
   std::vector<StageForecast> stages;
-  double hop_s = 0;            // a transfer between stages
-  double profile_chunk_s = 0;  // the model's time for the profiled chunk
+  double hop_s = 0;      // a transfer between stages
+  ProfileCheck profile;  // the profiled chunk in this model; zeros without a profile
   Census census;
   JobMemory memory;
   schedule::Schedule lists;

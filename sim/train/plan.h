@@ -13,10 +13,10 @@ namespace lastbit::sim::train {
 struct ScalingPoint {
   int gpus = 0;
   double step_s = 0;
-  double hours = 0;        // of all phases that are predicted
+  double hours = 0;  // of all phases that are predicted
   double gpu_hours = 0;
-  double efficiency = 0;   // tokens/s a GPU over those of the smallest number in the list
-  std::string refused;     // why the layout does not go there; the figures are 0 then
+  double efficiency = 0;  // tokens/s a GPU over those of the smallest number in the list
+  std::string refused;    // why the layout does not go there; the figures are 0 then
 };
 
 // An eighth to eight times the nodes, in doublings. Memory is not checked.
@@ -24,7 +24,8 @@ struct ScalingPoint {
                                                       const cluster::Cluster& cluster,
                                                       const cost::Calibration& calibration);
 
-// Within `usd`: tokens of the headline phase at the forecast's rate, once what else costs is paid; 0 if nothing is left.
+// Within `usd`: tokens of the headline phase at the forecast's rate, once what else costs is paid; 0 if nothing is
+// left.
 [[nodiscard]] double tokens_within_budget(double usd, double usd_per_gpu_hour, double other_gpu_hours,
                                           double headline_gpu_hours, double headline_tokens);
 

@@ -29,10 +29,11 @@ std::vector<Part> unit_activations(const workload::LayerSetting& setting, UnitKi
 
 std::vector<Part> stage_activations(const workload::LayerSetting& setting, const StageUnits& units) {
   std::vector<Part> parts;
+  // The busiest rank is another one in every layer: over a stage's layers and micro-batches a rank keeps the mean.
+  workload::LayerSetting mean = setting;
+  mean.load_factor = 1;
   for (const StageUnit& unit : units) {
-    workload::LayerSetting own = setting;
-    if (unit.load_factor > 0) own.load_factor = unit.load_factor;
-    for (const Part& part : unit_activations(own, unit.kind)) memory::add(parts, part.name, part.bytes);
+    for (const Part& part : unit_activations(mean, unit.kind)) memory::add(parts, part.name, part.bytes);
   }
   return parts;
 }
@@ -68,7 +69,12 @@ std::vector<Part> held_parts(const Job& job, const model::ModelConfig& model, co
     add_stage_state(job, stage_parameters(model, stages[stage], job.layout.expert, job.layout.tensor), holders,
                     expert_holders, parts);
     if (holds(stages[stage], UnitKind::kHead)) logits = memory::logits_bytes(setting);
-    if (holds(stages[stage], UnitKind::kMoeLayer)) buffers = memory::expert_buffer_bytes(setting);
+    for (const StageUnit& unit : stages[stage]) {
+      if (unit.kind != UnitKind::kMoeLayer) continue;
+      workload::LayerSetting own = setting;
+      if (unit.load_factor > 0) own.load_factor = unit.load_factor;
+      buffers = std::max(buffers, memory::expert_buffer_bytes(own));
+    }
   }
   if (logits > 0) memory::add(parts, "logits", logits);
   if (buffers > 0) memory::add(parts, "dispatch and combine buffers", buffers);

@@ -28,7 +28,8 @@ struct JobMemory {
 };
 
 // Parameters, gradients, masters and moments in the job's formats, shared out by ZeRO (1: masters and moments, 2:
-// gradients too, 3: parameters too) over all holders of a parameter; FP8 GEMMs keep an FP8 copy of their weights beside.
+// gradients too, 3: parameters too) over all holders of a parameter; FP8 GEMMs keep an FP8 copy of their weights
+// beside. Activations are at the mean load of experts, dispatch and combine buffers at the busiest rank's.
 [[nodiscard]] JobMemory job_memory(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
                                    const workload::LayerSetting& setting, const std::vector<StageUnits>& stages,
                                    const schedule::Schedule& schedule, const schedule::Execution& execution,

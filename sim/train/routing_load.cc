@@ -33,8 +33,7 @@ std::size_t moe_layers(const model::ModelConfig& model) {
 }  // namespace
 
 std::vector<double> layer_load_factors(const model::ModelConfig& model, const Layout& layout,
-                                       const cluster::Cluster& cluster, const std::string& source,
-                                       std::uint64_t seed) {
+                                       const cluster::Cluster& cluster, const std::string& source, std::uint64_t seed) {
   if (model.n_routed_experts == 0) core::fail_input("--load: the model has no experts");
   const int experts = static_cast<int>(model.n_routed_experts);
   const std::size_t layers = moe_layers(model);

@@ -24,7 +24,8 @@ int rank_number(std::string_view text, const std::string& whole, int world) {
   int rank = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rank);
   if (error != std::errc{} || end != text.data() + text.size() || rank < 0 || rank >= world) {
-    core::fail_input("--trace-ranks: found '{}', expected pipeline, all, or ranks below {} as in 0-15,128", whole, world);
+    core::fail_input("--trace-ranks: found '{}', expected pipeline, all, or ranks below {} as in 0-15,128", whole,
+                     world);
   }
   return rank;
 }

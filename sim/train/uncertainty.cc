@@ -39,7 +39,8 @@ std::vector<std::vector<double>> hypercube(const std::vector<Ranged>& ranges, in
     }
     std::vector<double>& column = values.emplace_back();
     for (const int p : part) {
-      column.push_back(entry.range.low + (entry.range.high - entry.range.low) * (p + static_cast<double>(random.uniform(next++))) / samples);
+      column.push_back(entry.range.low + (entry.range.high - entry.range.low) *
+                                             (p + static_cast<double>(random.uniform(next++))) / samples);
     }
   }
   return values;

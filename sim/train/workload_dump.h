@@ -10,7 +10,7 @@ namespace lastbit::sim::train {
 
 // Of one micro-batch of the headline phase on one rank: every kind of unit with its operators (shape, FLOPs, bytes,
 // time with all SMs and beside communication, where the time comes from) and messages, every stage with its units.
-[[nodiscard]] nlohmann::json workload_json(const model::ModelConfig& model, const Job& job,
-                                           const cost::CostModel& cost, const Phase& phase);
+[[nodiscard]] nlohmann::json workload_json(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
+                                           const Phase& phase);
 
 }  // namespace lastbit::sim::train

@@ -51,7 +51,8 @@ Operator context_gather(const LayerSetting& setting, const char* name, double wi
   op.name = name;
   op.kind = OpKind::kGather;
   const double bytes = setting.sequence_tokens * sequences(setting) * width * 2;
-  const double nodes = std::max(1.0, setting.context_parallel * setting.tensor_parallel / setting.routing.ranks_per_node);
+  const double nodes =
+      std::max(1.0, setting.context_parallel * setting.tensor_parallel / setting.routing.ranks_per_node);
   const double local = setting.context_parallel / nodes;
   // Hierarchical: each rank fetches its share of the other nodes' tokens, then the node's ranks exchange shares.
   op.nic_bytes = bytes * (nodes - 1) / nodes / local;
@@ -99,8 +100,7 @@ void add_mla_recomputation(const LayerSetting& setting, const Dims& s, std::vect
   const double kv_out = s.heads * (s.qk - s.rope + s.v);
   const double all = s.sequence * sequences(setting);
   backward.push_back(recomputed(memory_bound("latent_norms_recompute", s.rows, s.q_rank + s.kv_rank, 7)));
-  backward.push_back(
-      recomputed(gemm("query up-projection", s.tokens, q_out, s.q_rank > 0 ? s.q_rank : s.d, format)));
+  backward.push_back(recomputed(gemm("query up-projection", s.tokens, q_out, s.q_rank > 0 ? s.q_rank : s.d, format)));
   if (setting.context_parallel > 1) {
     backward.push_back(context_gather(setting, "gather latents again", s.kv_rank + s.rope));
   }
@@ -122,7 +122,8 @@ void add_mla_backward(const LayerSetting& setting, const Dims& s, std::vector<Op
   push_fp8(setting, backward, memory_bound("query_grad_casts", s.tokens, q_out, 7));
   backward.push_back(gemm("query up-projection, input gradient", s.tokens, q_in, q_out, format));
   push_fp8(setting, backward, memory_bound("key_value_grad_casts", all, kv_out, 8));
-  backward.push_back(shared_work(gemm("latent up-projection, input gradient", all, s.kv_rank, kv_out, format), setting));
+  backward.push_back(
+      shared_work(gemm("latent up-projection, input gradient", all, s.kv_rank, kv_out, format), setting));
   if (setting.context_parallel > 1) {
     backward.push_back(context_gather(setting, "reduce-scatter latent gradients", s.kv_rank + s.rope));
   }

@@ -42,7 +42,8 @@ void add_common(const LayerSetting& setting, LayerWork& work) {
   push_fp8(setting, work.at(Segment::kAttentionForward), memory_bound("ffn_input_cast", rows, d, 3.03125));
   std::vector<Operator>& backward = work.at(Segment::kMlpBackward);
   push_fp8(setting, backward, memory_bound("ffn_grad_in", rows, d, 3));
-  if (setting.recompute == Recompute::kSelective) backward.push_back(recomputed(memory_bound("ffn_norm_recompute", rows, d, 7)));
+  if (setting.recompute == Recompute::kSelective)
+    backward.push_back(recomputed(memory_bound("ffn_norm_recompute", rows, d, 7)));
 }
 
 Operator router(std::string name, const LayerSetting& setting, double bytes, double model_flops) {

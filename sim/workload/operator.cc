@@ -98,7 +98,8 @@ Operator memory_bound(std::string name, double rows, double width, double bytes_
 Operator recomputed(Operator op) {
   op.model_flops = 0;
   op.again = true;
-  if (op.kind != OpKind::kMemory) op.name += ", recomputed";  // memory-bound operators keep the key of their measurement
+  if (op.kind != OpKind::kMemory)
+    op.name += ", recomputed";  // memory-bound operators keep the key of their measurement
   return op;
 }
 

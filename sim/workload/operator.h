@@ -14,8 +14,8 @@ enum class OpKind {
   kGroupedGemmWgrad,
   kAttentionForward,  // causal core: `queries` of a sequence of `keys`
   kAttentionBackward,
-  kMemory,  // bound by memory: rows x width elements
-  kGather,  // collective over the context-parallel ranks, exposed: bytes over NVLink and NIC
+  kMemory,          // bound by memory: rows x width elements
+  kGather,          // collective over the context-parallel ranks, exposed: bytes over NVLink and NIC
   kTensorExchange,  // all-gather or reduce-scatter over the tensor-parallel ranks of a node: bytes over NVLink
 };
 
@@ -37,7 +37,7 @@ struct Operator {
   double v_dim = 0;
   bool whole_scores = false;  // attention that is not fused
   double score_bytes = 0;     // its passes over scores and probabilities
-  double rows = 0;  // memory-bound
+  double rows = 0;            // memory-bound
   double width = 0;
   double nic_bytes = 0;     // kGather
   double nvlink_bytes = 0;  // kGather, kTensorExchange

@@ -67,7 +67,7 @@ TEST(SimTrain, WritesATraceOfEveryRank) {
   std::set<int> ranks;
   double last_us = 0;
   for (const nlohmann::json& event : trace.at("traceEvents")) {
-    if (event.at("ph") != "X") continue;
+    if (event.at("ph") != "X" || event.at("pid") != 0) continue;  // 1: links between ranks
     ranks.insert(event.at("tid").get<int>());
     last_us = std::max(last_us, event.at("ts").get<double>() + event.at("dur").get<double>());
   }
@@ -94,6 +94,27 @@ TEST(SimTrain, WrongInputGivesOneLine) {
   expect_one_line_error(run_cli(train({"--set", "job.phase.0.batch_sequences=3072"})), 2, {"24", "32"});
   expect_one_line_error(run_cli(train({"--set", "step=1"})), 2, {"step", "assume."});
   expect_one_line_error(run_cli(train({"--trace", "/no/such/folder/t.json"})), 2, {"/no/such/folder"});
+}
+
+TEST(SimTrain, WhatIsWrongWithOptionsIsSaidInOneLine) {
+  expect_one_line_error(run_cli(train({"--set", "cluster.gpu.hbm_capacity=40 GiB"})), 2,
+                        {"needs", "40.0 GiB", "largest part is gradients", "--force"});
+  expect_one_line_error(run_cli(train({"--load", "zipf:steep"})), 2, {"zipf:steep", "zipf:EXPONENT"});
+  expect_one_line_error(run_cli(train({"--trace", "t.txt"})), 2, {"t.txt", ".pftrace"});
+  expect_one_line_error(run_cli(train({"--kernel-times", "/no/such.csv"})), 2, {"/no/such.csv"});
+  expect_one_line_error(run_cli(train({"--beside", "cluster.nodes=128"})), 2, {"--html"});
+}
+
+TEST(SimValidate, PrintsEveryRunWithItsError) {
+  const testing::CliResult result = run_cli({"sim", "validate", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const nlohmann::json out = nlohmann::json::parse(result.out);
+  EXPECT_GE(out.at("counted").get<int>(), 40);
+  EXPECT_GT(out.at("rows").size(), 60u);
+  for (const nlohmann::json& row : out.at("rows")) {
+    EXPECT_NEAR(row.at("predicted").get<double>() / row.at("measured").get<double>() - 1, row.at("error").get<double>(),
+                1e-9);
+  }
 }
 
 TEST(SimTrain, ADescriptionOfOnesOwnIsReadFromItsPath) {

@@ -12,7 +12,14 @@ namespace {
 
 Forecast forecast(const std::vector<std::string>& settings = {}, const std::string& job = "v3-pretrain",
                   const std::string& schedule = "") {
-  return forecast_training({"deepseek-v3", "h800-2048", job, schedule, settings, false});
+  ForecastRequest request;
+  request.model = "deepseek-v3";
+  request.cluster = "h800-2048";
+  request.job = job;
+  request.schedule = schedule;
+  request.settings = settings;
+  request.samples = 0;
+  return forecast_training(request);
 }
 
 double sum(const Breakdown& b) {
@@ -119,13 +126,14 @@ TEST(Forecast, DualPipeWantsTwiceAsManyMicroBatchesAsRanks) {
 
 TEST(Forecast, OtherModelsAndGpusRun) {
   // V2 on the same cluster without measured tables: 60 layers in 15 stages of 4, EP 32.
-  const Forecast result = forecast_training(
-      {"deepseek-v2",
-       "h800-2048",
-       "v3-pretrain",
-       "1f1b",
-       {"cluster.calibration=", "job.layout.expert=32", "job.layout.stage_layers=[4,4,4,4,4,4,4,4,4,4,4,4,4,4,3,1]"},
-       false});
+  ForecastRequest request;
+  request.model = "deepseek-v2";
+  request.cluster = "h800-2048";
+  request.job = "v3-pretrain";
+  request.schedule = "1f1b";
+  request.settings = {"cluster.calibration=", "job.layout.expert=32",
+                      "job.layout.stage_layers=[4,4,4,4,4,4,4,4,4,4,4,4,4,4,3,1]"};
+  const Forecast result = forecast_training(request);
   EXPECT_TRUE(std::isfinite(result.main().step_s));
   EXPECT_GT(result.main().step_s, 0);
   EXPECT_LT(result.main().step_s, 30);

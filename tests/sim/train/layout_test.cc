@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "core/error.h"
 #include "model/config_file.h"
 
@@ -10,8 +13,8 @@ namespace {
 
 std::string refused(const std::vector<std::string>& settings) {
   const auto overrides = cluster::parse_overrides(settings);
-  const Job job = load_job("v3-pretrain", overrides);
   try {
+    const Job job = load_job("v3-pretrain", overrides);
     (void)check_layout(model::load_model_config("deepseek-v3"), cluster::load_cluster("h800-2048", overrides), job,
                        job.phases.front());
   } catch (const core::Error& error) {
@@ -48,7 +51,7 @@ TEST(Layout, StagesHoldEveryLayerOnce) {
   int moe = 0;
   int heads = 0;
   for (const StageUnits& stage : stages) {
-    for (const UnitKind unit : stage) {
+    for (const StageUnit& unit : stage) {
       dense += unit == UnitKind::kDenseLayer ? 1 : 0;
       moe += unit == UnitKind::kMoeLayer ? 1 : 0;
       heads += unit == UnitKind::kHead ? 1 : 0;
@@ -59,6 +62,25 @@ TEST(Layout, StagesHoldEveryLayerOnce) {
   EXPECT_EQ(heads, 1 + 1);  // and its use of the head
   EXPECT_EQ(stages.front().front(), UnitKind::kEmbedding);
   EXPECT_EQ(stages.back().back(), UnitKind::kHead);
+}
+
+TEST(Layout, LayersAreSpreadEvenlyWithTheLargerSharesInTheMiddle) {
+  const model::ModelConfig llama = model::load_model_config("llama-3.1-405b");
+  Layout layout;
+  layout.pipeline = 8;
+  layout.chunks = 8;
+  const std::vector<int> layers = stage_layers(llama, layout);
+  ASSERT_EQ(layers.size(), 64u);
+  EXPECT_EQ(layers.front(), 1);
+  EXPECT_EQ(layers.back(), 1);
+  EXPECT_EQ(std::accumulate(layers.begin(), layers.end(), 0), 126);
+  EXPECT_LE(*std::max_element(layers.begin(), layers.end()), 2);
+}
+
+TEST(Layout, TensorParallelRanksFitANodeAndDivideTheMatrices) {
+  EXPECT_NE(refused({"job.layout.tensor=16", "job.layout.expert=8"}).find("tensor 16 does not divide the 8 GPUs"),
+            std::string::npos);
+  EXPECT_NE(refused({"job.layout.stage_layers=[61]", "job.layout.chunks=2"}).find("chunks"), std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,140 @@
+// How sure a forecast is, what it is made of, and what follows for plans.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "sim/train/forecast.h"
+#include "sim/train/forecast_page.h"
+#include "support/shared.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+ForecastRequest v3(int samples) {
+  ForecastRequest request;
+  request.model = "deepseek-v3";
+  request.cluster = "h800-2048";
+  request.job = "v3-pretrain";
+  request.samples = samples;
+  return request;
+}
+
+TEST(Confidence, ThePublishedStepLiesBetweenP5AndP95) {
+  const Forecast forecast = forecast_training(v3(64));
+  const Uncertainty& u = forecast.uncertainty;
+  EXPECT_EQ(u.samples, 64);
+  EXPECT_LT(u.p5_s, u.p50_s);
+  EXPECT_LT(u.p50_s, u.p95_s);
+  const double published = forecast.published.at("step_s").value;
+  EXPECT_LT(u.p5_s, published);
+  EXPECT_GT(u.p95_s, published);
+}
+
+TEST(Confidence, DoesNotDependOnTheNumberOfThreads) {
+  core::set_num_threads(1);
+  const std::string one = to_json(forecast_training(v3(16))).dump();
+  core::set_num_threads(3);
+  const std::string three = to_json(forecast_training(v3(16))).dump();
+  core::set_num_threads(0);
+  EXPECT_EQ(one, three);
+}
+
+TEST(Confidence, WithoutRangesThereIsAPointAlone) {
+  ForecastRequest request = v3(8);
+  const Job job = load_job("v3-pretrain");
+  for (const cost::Assumption& entry : job.assumptions.entries()) {
+    if (entry.range) {
+      request.settings.push_back("job.assumptions." + entry.name + ".range=[" + std::to_string(entry.value) + "," +
+                                 std::to_string(entry.value) + "]");
+    }
+  }
+  EXPECT_EQ(forecast_training(request).uncertainty.samples, 0);
+}
+
+TEST(Confidence, ARangeRunsFromLowToHigh) {
+  ForecastRequest request = v3(0);
+  request.settings = {"job.assumptions.jitter.range=[1.2,1.1]"};
+  EXPECT_THROW((void)forecast_training(request), core::Error);
+}
+
+TEST(Contributions, EveryCauseAddsAndTheBoundIsBelow) {
+  const Forecast forecast = forecast_training(v3(1));
+  ASSERT_GE(forecast.contributions.size(), 5u);
+  for (const Contribution& entry : forecast.contributions) EXPECT_GT(entry.seconds, 0) << entry.cause;
+  EXPECT_LT(forecast.bound_step_s, forecast.main().step_s);
+  EXPECT_GT(forecast.bound_step_s, 0.3 * forecast.main().step_s);
+}
+
+TEST(Plan, ABudgetPaysForTokensInProportion) {
+  ForecastRequest request = v3(0);
+  request.budget_usd = 1e6;
+  const Forecast forecast = forecast_training(request);
+  EXPECT_NEAR(forecast.budget_tokens, 14.8e12 * 1e6 / forecast.usd_total, 1e6);
+  EXPECT_EQ(tokens_within_budget(10, 2, 100, 1, 1), 0);
+}
+
+TEST(Plan, MoreGpusAreFasterAndNoMoreEfficient) {
+  ForecastRequest request = v3(0);
+  request.scaling = true;
+  request.deadline_days = 120;
+  const Forecast forecast = forecast_training(request);
+  const ScalingPoint* before = nullptr;
+  for (const ScalingPoint& point : forecast.scaling) {
+    if (!point.refused.empty()) continue;
+    if (before != nullptr) {
+      EXPECT_LT(point.step_s, before->step_s);
+      EXPECT_LE(point.efficiency, before->efficiency);
+    }
+    before = &point;
+  }
+  ASSERT_NE(before, nullptr);
+  ASSERT_TRUE(forecast.deadline.has_value());
+  EXPECT_EQ(forecast.deadline->gpus, 1024);
+}
+
+TEST(KernelTimes, AFasterTableShortensTheStep) {
+  const testing::TempDir folder;
+  const std::string path = folder.file("mine.csv");
+  std::ofstream(path) << "kernel,n,k,groups,rows,us\ngrouped,4096,7168,4,32768,700\n";
+  ForecastRequest request = v3(0);
+  const double usual = forecast_training(request).main().step_s;
+  request.kernel_times = path;
+  EXPECT_LT(forecast_training(request).main().step_s, usual);
+}
+
+TEST(Workload, TheDumpAddsUpToTheLayersWork) {
+  const nlohmann::json dump = dump_workload(v3(0));
+  EXPECT_EQ(dump.at("stages").size(), 16u);
+  const nlohmann::json& layer = dump.at("units").at("moe_layer");
+  double sum = 0;
+  for (const auto& [segment, operators] : layer.at("segments").items()) {
+    for (const nlohmann::json& op : operators) {
+      sum += op.at("model_flops").get<double>();
+      EXPECT_TRUE(std::isfinite(op.at("seconds").get<double>()));
+    }
+  }
+  EXPECT_DOUBLE_EQ(sum, layer.at("model_flops").get<double>());
+  EXPECT_NEAR(4 * sum / 1e12, 65.8, 0.05);  // the published chunk of 4 layers
+  EXPECT_EQ(layer.at("messages").size(), 4u);
+}
+
+TEST(ForecastPage, IsSelfContainedAndShowsTwoRuns) {
+  const Forecast one = forecast_training(v3(2));
+  ForecastRequest changed = v3(2);
+  changed.settings = {"cluster.network.latency=100 us"};
+  const Forecast two = forecast_training(changed);
+  const std::string html = to_page({&one, &two});
+  for (const char* forbidden : {"<script", "<link", "url(", "src="}) {
+    EXPECT_EQ(html.find(forbidden), std::string::npos) << forbidden;
+  }
+  EXPECT_NE(html.find("cluster.network.latency=100 us"), std::string::npos);
+  EXPECT_NE(html.find("published 19.93"), std::string::npos);
+  EXPECT_EQ(html.find("nan"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lastbit::sim::train

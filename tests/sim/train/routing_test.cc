@@ -1,0 +1,83 @@
+// Loads of experts as an input: by layer, and token by token.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "core/error.h"
+#include "sim/train/forecast.h"
+#include "sim/workload/expert_load.h"
+#include "sim/workload/token_routing.h"
+#include "support/shared.h"
+
+namespace lastbit::sim::train {
+namespace {
+
+ForecastRequest v3() {
+  ForecastRequest request;
+  request.model = "deepseek-v3";
+  request.cluster = "h800-2048";
+  request.job = "v3-pretrain";
+  request.samples = 0;
+  return request;
+}
+
+TEST(RoutingLoad, EvenLoadsAreTheForecastWithoutThem) {
+  ForecastRequest request = v3();
+  const double without = forecast_training(request).main().step_s;
+  request.load = "uniform";
+  EXPECT_NEAR(forecast_training(request).main().step_s, without, 1e-9);
+}
+
+TEST(RoutingLoad, UnevenLoadsLengthenTheStepAndFillMemory) {
+  ForecastRequest request = v3();
+  const Forecast even = forecast_training(request);
+  request.load = "zipf:0.2";
+  request.force = true;
+  const Forecast uneven = forecast_training(request);
+  ASSERT_EQ(uneven.job.layer_load_factors.size(), 59u);
+  EXPECT_GT(*std::min_element(uneven.job.layer_load_factors.begin(), uneven.job.layer_load_factors.end()), 1);
+  EXPECT_GT(uneven.main().step_s, even.main().step_s);
+  EXPECT_GT(uneven.main().memory.peak().peak_bytes, even.main().memory.peak().peak_bytes);
+}
+
+TEST(RoutingLoad, AFilesLayersAreStretchedOverTheModels) {
+  const testing::TempDir folder;
+  std::ofstream(folder.file("loads.json")) << "[[1,1,1,1,1,1,1,1],[8,1,1,1,1,1,1,1]]";
+  ForecastRequest request = v3();
+  request.load = folder.file("loads.json");
+  request.force = true;
+  const std::vector<double> factors = forecast_training(request).job.layer_load_factors;
+  EXPECT_NEAR(factors.front(), 1, 1e-9);
+  EXPECT_GT(factors.back(), 2);
+  request.load = "zipf:many";
+  EXPECT_THROW((void)forecast_training(request), core::Error);
+}
+
+// A trace whose tokens choose evenly: the ranks one by one take as long as one for all, but for chance.
+TEST(GroupReplay, EvenTokensGiveTheFoldedStep) {
+  const testing::TempDir folder;
+  const std::vector<double> loads = workload::uniform_loads(256);
+  const workload::RoutedTokens tokens = workload::draw_tokens(loads, {8, 8, 4}, 1 << 15, 1);
+  io::RoutingTrace trace;
+  trace.experts = 256;
+  trace.top_k = 8;
+  trace.groups = 8;
+  trace.kept_groups = 4;
+  trace.layers = {3};
+  const std::vector<std::uint16_t> choices(tokens.choices.begin(), tokens.choices.end());
+  io::append_step(trace, 0, choices, true);
+  io::save_routing_trace(folder.file("t.h5"), trace);
+  ForecastRequest request = v3();
+  request.unfold = folder.file("t.h5");
+  const Forecast forecast = forecast_training(request);
+  ASSERT_TRUE(forecast.replay.has_value());
+  EXPECT_EQ(forecast.replay->tokens, 1 << 15);
+  EXPECT_EQ(forecast.replay->windows, 1);
+  EXPECT_GT(forecast.replay->mean_load_factor, 1);
+  EXPECT_LT(forecast.replay->mean_load_factor, 1.1);
+  EXPECT_NEAR(forecast.replay->step_s / forecast.main().step_s, 1, 0.03);
+}
+
+}  // namespace
+}  // namespace lastbit::sim::train
