@@ -136,7 +136,6 @@ void add_replay(const Forecast& forecast, std::string& out) {
 }
 
 void add_memory(const Forecast& forecast, std::string& out) {
-  constexpr double kGiB = 1 << 30;
   const JobMemory& memory = forecast.main().memory;
   const RankMemory& peak = memory.peak();
   out += fmt::format("\nMemory of a GPU, pipeline rank {} (the fullest) at {:.2f} s of the step, GiB\n", memory.worst,

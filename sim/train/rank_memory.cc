@@ -124,7 +124,6 @@ JobMemory job_memory(const cost::CostModel& cost, const model::ModelConfig& mode
 
 std::string describe_shortage(const JobMemory& memory) {
   const RankMemory& peak = memory.peak();
-  constexpr double kGiB = 1 << 30;
   return fmt::format(
       "memory: pipeline rank {} needs {:.1f} GiB, but a GPU has {:.1f} GiB; the largest part is {} with {:.1f} GiB",
       memory.worst, peak.needed_bytes / kGiB, memory.capacity_bytes / kGiB, peak.parts.front().name,

@@ -10,6 +10,8 @@
 
 namespace lastbit::sim::train {
 
+inline constexpr double kGiB = 1 << 30;
+
 struct RankMemory {
   std::vector<memory::Part> parts;  // alive at the peak, the largest first
   double held_bytes = 0;            // weights, gradients, optimiser state, buffers: the whole step

@@ -24,7 +24,7 @@ double zipf_exponent(const std::string& source) {
   return exponent;
 }
 
-std::size_t moe_layers(const model::ModelConfig& model) {
+std::size_t routed_layers(const model::ModelConfig& model) {
   std::size_t layers = static_cast<std::size_t>(model.num_nextn_predict_layers);
   for (std::int64_t i = 0; i < model.num_hidden_layers; ++i) layers += model.is_moe_layer(i) ? 1 : 0;
   return layers;
@@ -36,7 +36,7 @@ std::vector<double> layer_load_factors(const model::ModelConfig& model, const La
                                        const cluster::Cluster& cluster, const std::string& source, std::uint64_t seed) {
   if (model.n_routed_experts == 0) core::fail_input("--load: the model has no experts");
   const int experts = static_cast<int>(model.n_routed_experts);
-  const std::size_t layers = moe_layers(model);
+  const std::size_t layers = routed_layers(model);
   workload::LayerLoads loads;
   int groups = static_cast<int>(model.n_group);
   if (source == "uniform") {
