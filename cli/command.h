@@ -42,6 +42,7 @@ void add_sim_train(CLI::App& app, Action& action);
 
 // Subcommands of check, attached by add_check.
 void add_check_gpu_records(CLI::App& check, Action& action);
+void add_check_kernel(CLI::App& check, Action& action);
 
 // One line on why parsing failed: for a word that no one knows, what it may have been meant to be.
 [[nodiscard]] std::string describe_parse_error(const CLI::App& app, const CLI::ParseError& error);

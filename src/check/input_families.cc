@@ -30,11 +30,14 @@ constexpr std::array kTexts = {
     FamilyText{InputFamily::kSubnormal, "subnormal", "the format's smallest numbers"},
     FamilyText{InputFamily::kConstant, "constant", "one magnitude, random signs"},
     FamilyText{InputFamily::kSpecials, "specials", "one in 997 an Inf or a NaN, where the format has one"},
+    FamilyText{InputFamily::kSaturating, "saturating", "every other element within a factor of two of the largest"},
+    FamilyText{InputFamily::kZeroBlocks, "zero_blocks", "every third run of 128 elements is zeros of either sign"},
 };
 
-constexpr std::array kFamilies = {InputFamily::kAllCodes,   InputFamily::kNormal,   InputFamily::kOutlier,
-                                  InputFamily::kCancelling, InputFamily::kSparse,   InputFamily::kZeroRows,
-                                  InputFamily::kSubnormal,  InputFamily::kConstant, InputFamily::kSpecials};
+constexpr std::array kFamilies = {InputFamily::kAllCodes,   InputFamily::kNormal,    InputFamily::kOutlier,
+                                  InputFamily::kCancelling, InputFamily::kSparse,    InputFamily::kZeroRows,
+                                  InputFamily::kSubnormal,  InputFamily::kConstant,  InputFamily::kSpecials,
+                                  InputFamily::kSaturating, InputFamily::kZeroBlocks};
 
 const FamilyText& text_of(InputFamily family) { return kTexts.at(static_cast<std::size_t>(family)); }
 
@@ -67,6 +70,10 @@ std::uint32_t draw(InputFamily family, const numerics::FormatDescriptor& d, std:
       return sign | one;
     case InputFamily::kSpecials:
       return sign | (first % 997 == 0 ? d.max_finite_code() + 1 : one + fraction);
+    case InputFamily::kSaturating:
+      return sign | (col % 2 == 0 ? d.max_finite_code() - any % (1u << d.fraction_bits) : one + fraction);
+    case InputFamily::kZeroBlocks:
+      return (col / 128 + row) % 3 == 1 ? sign : sign | any;
   }
   core::check(false, "a family that draws codes");
   return 0;

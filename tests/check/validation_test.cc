@@ -1,0 +1,199 @@
+// The validator held to kernels of which it is known what is wrong with them, and to such that are right.
+#include "check/validation.h"
+
+#include <gtest/gtest.h>
+
+#include "check/plugin.h"
+#include "core/error.h"
+#include "support/cli.h"
+
+namespace lastbit::check {
+namespace {
+
+struct Candidate {
+  const char* contract;
+  const char* symbol;
+  OpSettings settings = {};
+  std::vector<tensor::Shape> shapes = {};
+  std::vector<std::string> families = {};
+};
+
+Validation check_candidate(const Candidate& candidate, double time_limit_s = 60) {
+  const Contract& contract = find_contract(candidate.contract);
+  ValidationRequest request;
+  request.contract = &contract;
+  request.settings = contract_settings(contract, candidate.settings);
+  request.shapes = candidate.shapes;
+  request.families = candidate.families;
+  PluginOptions options;
+  options.library = LASTBIT_CANDIDATES;
+  options.symbol = candidate.symbol;
+  options.runner = testing::program();
+  options.time_limit_s = time_limit_s;
+  return validate(request, plugin_implementation(options));
+}
+
+std::string told(const Validation& validation) {
+  std::string text;
+  for (const CaseReport& report : validation.cases)
+    for (const Finding& finding : report.findings)
+      text += fmt::format("{} {}: {}\n", to_string(finding.kind), report.id.name(), finding.text);
+  for (const std::string& cause : validation.causes) text += "cause: " + cause + "\n";
+  return text;
+}
+
+class TrueKernel : public ::testing::TestWithParam<Candidate> {};
+
+TEST_P(TrueKernel, IsAccepted) {
+  const Validation validation = check_candidate(GetParam());
+  EXPECT_TRUE(validation.passed()) << told(validation);
+  EXPECT_EQ(validation.skipped(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TrueKernel,
+    ::testing::Values(
+        Candidate{"fp8_gemm", "gemm"}, Candidate{"fp8_gemm", "gemm", {{"promotion", "cublas"}, {"d_type", "f32"}}},
+        Candidate{"fp8_gemm", "gemm", {{"scaling", "none"}, {"promotion", "none"}}},
+        Candidate{"fp8_gemm", "gemm", {{"promotion", "muladd"}}}, Candidate{"quantize_1x128", "quantize_true"},
+        Candidate{"quantize_128x128", "quantize_true"},
+        Candidate{
+            "quantize_1x128", "quantize_true", {{"transpose", "true"}, {"method", "reciprocal"}, {"x_type", "f32"}}},
+        Candidate{"quantize_1x128", "quantize_true", {{"zero_block", "epsilon"}}},
+        Candidate{"swiglu_quantize_1x128", "swiglu_quantize_true"},
+        Candidate{"swiglu_quantize_1x128", "swiglu_quantize_true", {{"between", "f32"}}},
+        Candidate{"cast", "cast_true"}, Candidate{"rms_norm", "rms_norm_true"}, Candidate{"rope", "rope_true"},
+        Candidate{"rope", "rope_fused", {{"layout", "interleaved_to_halves"}}},
+        Candidate{"mla_decode", "mla_decode_true"}, Candidate{"mla_prefill", "mla_prefill_true"},
+        Candidate{"router", "router_true"}, Candidate{"permute", "permute_true"},
+        Candidate{"unpermute", "unpermute_true"}, Candidate{"dispatch_ranks", "dispatch_true"},
+        Candidate{"combine_ranks", "combine_true"}, Candidate{"combine_ranks", "combine_true", {{"wire", "f32"}}},
+        Candidate{"cross_entropy", "cross_entropy_true"}, Candidate{"adamw", "adamw_true"}),
+    [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.symbol); });
+
+struct Wrong {
+  Candidate candidate;
+  FindingKind kind;
+  const char* says;  // among findings and causes
+};
+
+class WrongKernel : public ::testing::TestWithParam<Wrong> {};
+
+TEST_P(WrongKernel, IsRejectedForWhatIsWrongWithIt) {
+  const Validation validation = check_candidate(GetParam().candidate, 0.3);
+  EXPECT_FALSE(validation.passed());
+  const std::string text = told(validation);
+  EXPECT_NE(text.find(std::string(to_string(GetParam().kind)) + " "), std::string::npos) << text;
+  EXPECT_NE(text.find(GetParam().says), std::string::npos) << "expected: " << GetParam().says << "\n" << text;
+}
+
+constexpr FindingKind kValues = FindingKind::kValues;
+const std::vector<tensor::Shape> kOne{{33, 130, 300}};
+const std::vector<tensor::Shape> kTwo{{33, 130, 300}, {40, 96, 1040}};
+const std::vector<std::string> kNormal{"normal"};
+const OpSettings kUnscaled{{"scaling", "none"}, {"d_type", "f32"}};
+
+INSTANTIATE_TEST_SUITE_P(
+    Products, WrongKernel,
+    ::testing::Values(
+        Wrong{{"fp8_gemm", "gemm_zeros", {}, kTwo}, kValues, "every element is zero"},
+        Wrong{{"fp8_gemm", "gemm_one_bit", {}, kTwo}, kValues, "one bit of one element differs: bit 0"},
+        Wrong{{"fp8_gemm", "gemm_wrong_scale", {}, kTwo}, kValues, "a wrong scale: 2 times the reference"},
+        Wrong{{"fp8_gemm", "gemm_no_scales", {}, kTwo}, kValues, "matches both scales ignored in 100 %"},
+        Wrong{{"fp8_gemm", "gemm_swapped_rows", {}, kOne}, kValues, "(swapped)"},
+        Wrong{{"fp8_gemm", "gemm_no_promotion", kUnscaled, kTwo},
+              kValues,
+              "matches without promotion of hopper_wgmma in 100 %"},
+        Wrong{
+            {"fp8_gemm", "gemm_cublas_order"}, kValues, "matches promotion cublas every 128 of hopper_wgmma in 100 %"},
+        Wrong{{"fp8_gemm", "gemm_every_64", {}, kTwo},
+              kValues,
+              "matches promotion deepgemm every 64 of hopper_wgmma in 100 %"},
+        Wrong{{"fp8_gemm", "gemm_ada_step", {}, kTwo}, kValues, "matches unit ada_mma, promotion as asked in 100 %"},
+        Wrong{{"fp8_gemm", "gemm_wide_sum", {{"d_type", "f32"}}, kTwo}, kValues, "matches unit blackwell_tcgen05"},
+        Wrong{{"fp8_gemm", "gemm_odd_unit", {{"d_type", "f32"}}, kTwo}, kValues, "results part at step 0 of"},
+        Wrong{{"fp8_gemm", "gemm_dropped_tail", {}, kTwo},
+              kValues,
+              "K cut to a multiple of 128: the tail is dropped in 100 %"},
+        Wrong{{"fp8_gemm", "gemm_truncated_output", {}, kTwo},
+              kValues,
+              "matches the output truncated rather than rounded to nearest in 100 %"},
+        Wrong{{"fp8_gemm", "gemm_unwritten_rows", {}, kOne, kNormal},
+              FindingKind::kUninitialised,
+              "130 of 4290 elements are never written, the first at [32, 0]"},
+        Wrong{{"fp8_gemm", "gemm_adds_to_output", {}, kOne, kNormal},
+              FindingKind::kNondeterministic,
+              "differ between two runs"},
+        Wrong{{"fp8_gemm", "gemm_behind_end", {}, kOne, kNormal},
+              FindingKind::kMemory,
+              "wrote 0 bytes behind the end of output d"},
+        Wrong{{"fp8_gemm", "gemm_far_behind_end", {}, kOne, kNormal},
+              FindingKind::kMemory,
+              "wrote 300 bytes behind the end of output d"},
+        Wrong{{"fp8_gemm", "gemm_before_begin", {}, kOne, kNormal},
+              FindingKind::kMemory,
+              "wrote 1 bytes before output d"},
+        Wrong{{"fp8_gemm", "gemm_writes_input", {}, kOne, kNormal},
+              FindingKind::kMemory,
+              "wrote into input b, at byte 0"},
+        Wrong{{"fp8_gemm", "gemm_crash", {}, kOne, kNormal}, FindingKind::kCrash, "SIGSEGV"},
+        Wrong{{"fp8_gemm", "gemm_abort", {}, kOne, kNormal}, FindingKind::kCrash, "SIGABRT"},
+        Wrong{{"fp8_gemm", "gemm_exit", {}, kOne, kNormal}, FindingKind::kError, "it ended its process, exit code 0"},
+        Wrong{{"fp8_gemm", "gemm_hang", {}, {{1, 1, 1}}, kNormal}, FindingKind::kHang, "not done after 0.3 s"},
+        Wrong{{"fp8_gemm", "gemm_fails", {}, kOne, kNormal}, FindingKind::kError, "it returned 5: no device"}),
+    [](const auto& of) { return of.param.candidate.symbol; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Operators, WrongKernel,
+    ::testing::Values(
+        Wrong{{"quantize_1x128", "quantize_reciprocal"}, kValues, "matches multiplication by the reciprocal in 100 %"},
+        Wrong{{"quantize_128x128", "quantize_truncating"}, kValues, "matches codes rounded toward zero in 100 %"},
+        Wrong{{"swiglu_quantize_1x128", "swiglu_quantize_swapped"}, kValues, "codes: "},
+        Wrong{{"cast", "cast_ml_dtypes"}, kValues, "matches ml_dtypes casts"},
+        Wrong{{"rms_norm", "rms_norm_no_eps"}, kValues, "matches eps left out"},
+        Wrong{{"rms_norm", "rms_norm_plus_one"}, kValues, "matches weight + 1 for the weight in 100 %"},
+        Wrong{{"rope", "rope_backwards"}, kValues, "matches the turn backwards (-sin for sin) in 100 %"},
+        Wrong{{"mla_decode", "mla_decode_whole_pages"}, kValues, "behind the end of a sequence in 100 %"},
+        Wrong{{"mla_decode", "mla_decode_latent_scale"},
+              kValues,
+              "matches scores times 1/sqrt(576) rather than 1/sqrt(192) in 100 %"},
+        Wrong{{"mla_prefill", "mla_prefill_no_mask"}, kValues, "matches no causal mask in 100 %"},
+        Wrong{{"router", "router_ties_high"}, kValues, "matches equal affinities given to the higher expert in 100 %"},
+        Wrong{{"router", "router_no_bias"}, kValues, "matches the bias left out of the choice in 100 %"},
+        Wrong{{"router", "router_unsorted"}, kValues, "topk_idx: the reference's values, in another order within rows"},
+        Wrong{{"permute", "permute_padding_left"}, FindingKind::kUninitialised, "elements are never written"},
+        Wrong{{"unpermute", "unpermute_descending"}, kValues, "matches experts added in descending order in 100 %"},
+        Wrong{{"combine_ranks", "combine_descending"}, kValues, "matches ranks added in descending order in 100 %"},
+        Wrong{{"combine_ranks", "combine_without_ranks"}, kValues, "matches all experts added one after the other"},
+        Wrong{{"cross_entropy", "cross_entropy_mean_over_all"}, kValues, "matches the mean taken over all tokens"},
+        Wrong{{"adamw", "adamw_no_decay"}, kValues, "matches no weight decay in 100 %"}),
+    [](const auto& of) { return of.param.candidate.symbol; });
+
+TEST(Validation, AKernelThatSkipsEverythingIsNotAccepted) {
+  const Validation validation = check_candidate({"fp8_gemm", "gemm_unsupported", {}, kOne});
+  EXPECT_FALSE(validation.passed());
+  EXPECT_EQ(validation.skipped(), std::ssize(validation.cases));
+}
+
+TEST(Validation, EveryContractHasPowerAndAcceptsItself) {
+  for (const Contract& contract : contract_registry()) {
+    ValidationRequest request;
+    request.contract = &contract;
+    request.settings = contract_settings(contract, {});
+    const Validation validation = validate(request, find_implementation("reference"));
+    EXPECT_TRUE(validation.passed()) << contract.name << "\n" << told(validation);
+    for (const OutputPower& power : validation.power) EXPECT_GT(power.cases, 0) << contract.name << " " << power.output;
+    for (const ContractOutput& output : contract.outputs) EXPECT_FALSE(output.derivation.empty()) << contract.name;
+  }
+}
+
+TEST(Validation, PluginsThatAreNoneAreBadInput) {
+  const Candidate nobody{"fp8_gemm", "no_such_function", {}, kOne};
+  EXPECT_THROW((void)check_candidate(nobody), core::Error);
+  PluginOptions options;
+  options.library = "/nowhere.so";
+  EXPECT_THROW((void)plugin_implementation(options), core::Error);
+}
+
+}  // namespace
+}  // namespace lastbit::check
