@@ -24,6 +24,7 @@ void add_init(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_units(CLI::App& app, Action& action);
+void add_probe(CLI::App& app, Action& action);
 void add_study(CLI::App& app, Action& action);
 void add_tokenizer(CLI::App& app, Action& action);
 void add_data(CLI::App& app, Action& action);

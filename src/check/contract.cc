@@ -73,6 +73,8 @@ constexpr FamilyMeaning kOwnFamilies[] = {
     {"peaked", "one logit far above the others"},
     {"no_targets", "tokens without a target among the others"},
     {"first_step", "moments of zero"},
+    {"cancelling_blocks", "partial sums of neighbouring blocks of K cancel: what is left are the roundings"},
+    {"cancelling_slots", "a token's rows cancel but for small ones between them: the order of additions shows"},
     {"scales_apart", "scales that differ by up to 2^16 from block to block"},
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "check/contract_families.h"
 #include "check/op_arguments.h"
@@ -46,14 +47,44 @@ Tensor draw_routing(const DrawRequest& request, std::int64_t tokens, std::int64_
 }
 
 std::string value_family(const std::string& family) {
-  const bool own = family == "empty_experts" || family == "one_expert" || family == "unused_slots";
+  const bool own =
+      family == "empty_experts" || family == "one_expert" || family == "unused_slots" || family == "cancelling_slots";
   return own ? "normal" : family;
+}
+
+// Of every four places of a token the first and third hold a large row and its negative, of one weight.
+bool is_large_slot(std::int64_t place) { return place % 2 == 0; }
+
+// `row_of_slot` [tokens, top_k] says where a place's row lies.
+void cancel_slots(const DrawRequest& request, Tensor& rows, std::span<const std::int64_t> row_of_slot,
+                  std::int64_t top_k) {
+  if (request.family != "cancelling_slots") return;
+  constexpr float kLarge = 0x1p20F;
+  const auto d = static_cast<std::size_t>(rows.shape().back());
+  rows = rows.clone();
+  auto codes = rows.mutable_values<std::uint16_t>();
+  for (std::size_t slot = 0; slot < row_of_slot.size(); ++slot) {
+    const std::int64_t place = static_cast<std::int64_t>(slot) % top_k;
+    if (!is_large_slot(place) || place / 4 * 4 + 2 >= top_k || row_of_slot[slot] < 0) continue;
+    const auto to = static_cast<std::size_t>(row_of_slot[slot]) * d;
+    for (std::size_t j = 0; j < d; ++j) {
+      if (place % 4 == 0)
+        codes[to + j] = numerics::bf16_code(kLarge * numerics::bf16_value(codes[to + j]));
+      else
+        codes[to + j] = codes[static_cast<std::size_t>(row_of_slot[slot - 2]) * d + j] ^ 0x8000U;
+    }
+  }
 }
 
 Tensor draw_weights(const DrawRequest& request, Shape shape) {
   const core::RandomStream stream(request.seed, "weights");
   std::vector<float> weights(static_cast<std::size_t>(tensor::element_count(shape)));
-  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.05F + stream.uniform(i);
+  const std::int64_t top_k = shape.back();
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    weights[i] = 0.05F + stream.uniform(i);
+    const std::int64_t place = static_cast<std::int64_t>(i) % top_k;
+    if (request.family == "cancelling_slots" && place % 4 == 2) weights[i] = weights[i - 2];
+  }
   return Tensor::from<float>(std::move(shape), weights);
 }
 
@@ -91,8 +122,10 @@ NamedTensors draw_unpermute(const DrawRequest& request) {
   const std::int64_t top_k = request.size(3);
   const ops::ExpertPermutation permutation =
       ops::expert_permutation(draw_routing(request, tokens, request.size(2), top_k), request.size(2));
-  return {{"rows", draw_activations(value_family(request.family), DType::kBF16, {tokens * top_k, request.size(1)},
-                                    request.seed, "rows")},
+  Tensor rows = draw_activations(value_family(request.family), DType::kBF16, {tokens * top_k, request.size(1)},
+                                 request.seed, "rows");
+  cancel_slots(request, rows, permutation.row_of_slot, top_k);
+  return {{"rows", rows},
           {"row_of_slot", Tensor::from<std::int64_t>({tokens, top_k}, permutation.row_of_slot)},
           {"weights", draw_weights(request, {tokens, top_k})}};
 }
@@ -193,8 +226,12 @@ NamedTensors draw_combine(const DrawRequest& request) {
   const std::int64_t tokens = request.size(0);
   const std::int64_t top_k = request.size(3);
   require_ranks(request.size(2), request.size(4));
-  return {{"rows", draw_activations(value_family(request.family), DType::kBF16, {tokens, top_k, request.size(1)},
-                                    request.seed, "rows")},
+  Tensor rows = draw_activations(value_family(request.family), DType::kBF16, {tokens, top_k, request.size(1)},
+                                 request.seed, "rows");
+  std::vector<std::int64_t> own(static_cast<std::size_t>(tokens * top_k));
+  std::iota(own.begin(), own.end(), 0);
+  cancel_slots(request, rows, own, top_k);
+  return {{"rows", rows},
           {"topk_idx", draw_routing(request, tokens, request.size(2), top_k)},
           {"weights", draw_weights(request, {tokens, top_k})},
           {"experts", Tensor::from<std::int64_t>({1}, std::vector<std::int64_t>{request.size(2)})},
@@ -277,8 +314,9 @@ std::vector<Alternative> combine_alternatives(const ContractSettings& settings) 
 // ---- the entries
 
 const std::vector<std::string>& expert_families() {
-  static const std::vector<std::string> kAll{"normal",    "outlier",       "cancelling", "zero_rows",
-                                             "subnormal", "empty_experts", "one_expert", "unused_slots"};
+  static const std::vector<std::string> kAll{"normal",     "outlier",      "cancelling",
+                                             "zero_rows",  "subnormal",    "empty_experts",
+                                             "one_expert", "unused_slots", "cancelling_slots"};
   return kAll;
 }
 

@@ -53,11 +53,32 @@ Tensor draw_prefixes(DType dtype, const Shape& shape, std::uint64_t seed) {
   return result;
 }
 
+// Blocks of 128 along K in pairs: the second of A is the first again, of B its negative; a last one alone is zeros.
+// Under scales of the first (draw_scale_array) partial sums cancel, and what is left are the roundings of promotion.
+Tensor draw_cancelling_blocks(DType dtype, const Shape& shape, std::uint64_t seed, const std::string& name) {
+  Tensor result = draw_values("normal", dtype, shape, seed, name).clone();
+  const auto bytes = result.mutable_bytes();
+  const std::size_t width = tensor::size_of(dtype);
+  const auto k = static_cast<std::size_t>(shape.back());
+  constexpr auto kPair = static_cast<std::size_t>(2 * kBlock);
+  const std::size_t paired = k / kPair * kPair;
+  for (std::size_t row = 0; row + k <= bytes.size() / width; row += k)
+    for (std::size_t i = 0; i < k; ++i) {
+      std::byte* const element = bytes.data() + (row + i) * width;
+      if (i >= paired && paired > 0) std::memset(element, 0, width);
+      if (i >= paired || i % kPair < kPair / 2) continue;
+      std::memcpy(element, element - static_cast<std::size_t>(kBlock) * width, width);
+      if (name == "b") element[width - 1] ^= std::byte{0x80};
+    }
+  return result;
+}
+
 Tensor draw_operand(const DrawRequest& request, const std::string& name, Shape shape) {
   const DType dtype = dtype_named(request.settings.text(name + "_type"));
   if (request.family == "prefixes")
     return name == "a" ? draw_prefixes(dtype, shape, request.seed)
                        : draw_values("all_codes", dtype, std::move(shape), request.seed, name);
+  if (request.family == "cancelling_blocks") return draw_cancelling_blocks(dtype, shape, request.seed, name);
   const bool own = request.family == "scales_apart" || request.family == "empty_experts";
   return draw_values(own ? "normal" : request.family, dtype, std::move(shape), request.seed, name);
 }
@@ -67,6 +88,11 @@ Tensor draw_scale_array(const DrawRequest& request, const std::string& name, Sha
   // Blocks of one row far apart make the order of promotion and a scale of the wrong block tell.
   if (request.family == "scales_apart")
     for (std::size_t i = 0; i < scales.size(); ++i) scales[i] *= i % 2 == 0 ? 0x1p4F : 0x1p-4F;
+  if (request.family == "cancelling_blocks") {
+    const auto columns = static_cast<std::size_t>(shape.back());
+    for (std::size_t i = 0; i < scales.size(); ++i)
+      if (i % columns % 2 == 1) scales[i] = scales[i - 1];
+  }
   if (request.settings.text("scale_kind") == "ue8m0")
     for (float& scale : scales) scale = std::ldexp(1.0F, std::ilogb(scale));
   return Tensor::from<float>(std::move(shape), scales);
@@ -409,8 +435,8 @@ Contract dense_fp8() {
   contract.settings.push_back(promotion_setting({"deepgemm", "cublas", "muladd", "none"}));
   contract.settings.push_back(choice_setting("scaling", {"block", "none"}, "none: no scales; promotion may be none"));
   contract.settings.push_back(choice_setting("scale_kind", {"fp32", "ue8m0"}, "ue8m0: scales are powers of two"));
-  contract.shapes = {{1, 1, 1}, {1, 130, 384}, {64, 128, 256}, {33, 65, 300}, {40, 96, 1040}};
-  contract.families = gemm_families({"prefixes", "scales_apart"});
+  contract.shapes = {{1, 1, 1}, {1, 130, 384}, {64, 128, 256}, {33, 65, 760}, {40, 96, 1040}};
+  contract.families = gemm_families({"prefixes", "scales_apart", "cancelling_blocks"});
   contract.draw = draw_gemm;
   contract.expect = expect_gemm;
   contract.alternatives = gemm_alternatives;
@@ -430,8 +456,8 @@ Contract grouped_fp8(bool masked) {
   contract.settings = product_settings({"e4m3", "e5m2"}, {"bf16", "f32", "f16"});
   contract.settings.push_back(promotion_setting({"deepgemm", "cublas", "muladd"}));
   contract.settings.push_back(choice_setting("scale_kind", {"fp32", "ue8m0"}, "ue8m0: scales are powers of two"));
-  contract.shapes = {{1, 1, 128, 1}, {24, 65, 256, 4}, {19, 130, 300, 8}};
-  contract.families = gemm_families({"prefixes", "scales_apart", "empty_experts"});
+  contract.shapes = {{1, 1, 128, 1}, {24, 65, 256, 4}, {19, 130, 760, 8}};
+  contract.families = gemm_families({"prefixes", "scales_apart", "cancelling_blocks", "empty_experts"});
   contract.draw = masked ? draw_masked : draw_contiguous;
   contract.expect = expect_grouped;
   contract.alternatives = gemm_alternatives;
@@ -447,7 +473,7 @@ Contract dense_bf16() {
   contract.settings = product_settings({"bf16", "f16"}, {"bf16", "f32", "f16"});
   contract.settings.push_back(promotion_setting({"none", "deepgemm", "cublas", "muladd"}));
   contract.settings.push_back(choice_setting("scaling", {"none"}, "16-bit operands have no scales"));
-  contract.shapes = {{1, 1, 1}, {1, 130, 384}, {64, 128, 256}, {33, 65, 300}};
+  contract.shapes = {{1, 1, 1}, {1, 130, 384}, {64, 128, 256}, {33, 65, 760}};
   contract.families = gemm_families({"prefixes"});
   contract.draw = draw_gemm;
   contract.expect = expect_gemm;

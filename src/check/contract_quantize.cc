@@ -185,7 +185,8 @@ std::vector<std::string> finite_families() {
 std::vector<OpSetting> quantize_settings(const std::vector<std::string>& scale_kinds) {
   return {choice_setting("format", {"e4m3", "e5m2"}, "of the codes"),
           choice_setting("scale", scale_kinds, "ue8m0: a power of two"),
-          choice_setting("method", {"division", "reciprocal"}, "x / s, or x (largest / amax)"),
+          choice_setting("method", {"division", "reciprocal"},
+                         "x / s, or x (largest / amax), that factor at most the largest FP32 number"),
           choice_setting("zero_block", {"one", "epsilon"}, "scale of zeros 1, or amax at least amax_epsilon"),
           number_setting("amax_epsilon", "1e-4", kSmallFactor, kLargeFactor, "with zero_block=epsilon")};
 }

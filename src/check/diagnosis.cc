@@ -253,20 +253,22 @@ std::string percent(double share) {
   return share == 1 ? "100 %" : fmt::format("{:.2f} %", std::min(100 * share, 99.99));
 }
 
-// The least share over the parts, or nothing where the reference refuses the settings.
-std::optional<double> least_share(const Contract& contract, const ContractSettings& settings,
-                                  const std::vector<Contract::Part>& parts, double give_up_below) {
-  double least = 1;
+// The mean share over the parts, or nothing where the reference refuses the settings; early where it cannot exceed
+// `give_up_below`.
+std::optional<double> mean_share(const Contract& contract, const ContractSettings& settings,
+                                 const std::vector<Contract::Part>& parts, double give_up_below) {
+  const auto count = static_cast<double>(parts.size());
+  double mean = 1;
   try {
     for (const Contract::Part& part : parts) {
-      least = std::min(least, share_explained(contract, contract.expect(part.inputs, settings), part.outputs));
-      if (least <= give_up_below) return least;
+      mean -= (1 - share_explained(contract, contract.expect(part.inputs, settings), part.outputs)) / count;
+      if (mean <= give_up_below) return mean;
     }
   } catch (const core::Error& error) {
     if (error.kind() != core::ErrorKind::kInput) throw;
     return std::nullopt;
   }
-  return least;
+  return std::abs(mean - 1) < 1e-12 ? 1 : mean;
 }
 
 // The row of the first mismatch as prefixes of 1, 2, ... steps, under the columns of B that it needs.
@@ -314,21 +316,21 @@ std::vector<std::string> explain_by_alternatives(const Contract& contract, const
   std::vector<Contract::Part> parts;
   parts.reserve(failed.size());
   for (const FailedCase& one : failed) parts.push_back(part_of(contract, one));
-  const double own = least_share(contract, settings, parts, -1).value_or(0);
+  const double own = mean_share(contract, settings, parts, -1).value_or(0);
   const Alternative* best = nullptr;
   double best_share = own;
   const std::vector<Alternative> alternatives = contract.alternatives(settings);
   for (const Alternative& alternative : alternatives) {
-    const std::optional<double> share = least_share(contract, settings.with(alternative.changes), parts, best_share);
+    const std::optional<double> share = mean_share(contract, settings.with(alternative.changes), parts, best_share);
     if (!share || *share <= best_share) continue;
     best = &alternative;
     best_share = *share;
     if (best_share == 1) break;
   }
-  if (best == nullptr || best_share - own < 0.02) return {};
+  if (best == nullptr || (best_share < 1 && best_share - own < 0.02)) return {};
   if (explained != nullptr) *explained = best_share == 1;
   return {fmt::format("matches {} in {} of outputs{} (the contract in {})", best->meaning, percent(best_share),
-                      failed.size() == 1 ? "" : fmt::format(" at least, over {} cases", failed.size()), percent(own))};
+                      failed.size() == 1 ? "" : fmt::format(" of {} failed cases", failed.size()), percent(own))};
 }
 
 std::vector<std::string> find_first_step(const Contract& contract, const ContractSettings& settings,

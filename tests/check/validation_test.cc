@@ -53,10 +53,11 @@ TEST_P(TrueKernel, IsAccepted) {
 INSTANTIATE_TEST_SUITE_P(
     All, TrueKernel,
     ::testing::Values(
-        Candidate{"fp8_gemm", "gemm"}, Candidate{"fp8_gemm", "gemm", {{"promotion", "cublas"}, {"d_type", "f32"}}},
-        Candidate{"fp8_gemm", "gemm", {{"scaling", "none"}, {"promotion", "none"}}},
-        Candidate{"fp8_gemm", "gemm", {{"promotion", "muladd"}}}, Candidate{"quantize_1x128", "quantize_true"},
-        Candidate{"quantize_128x128", "quantize_true"},
+        Candidate{"fp8_gemm", "gemm"},
+        Candidate{"fp8_gemm", "gemm", {{"promotion", "cublas"}, {"d_type", "f32"}}, {{9, 130, 760}}},
+        Candidate{"fp8_gemm", "gemm", {{"scaling", "none"}, {"promotion", "none"}}, {{9, 130, 760}}},
+        Candidate{"fp8_gemm", "gemm", {{"promotion", "muladd"}}, {{9, 130, 760}}},
+        Candidate{"quantize_1x128", "quantize_true"}, Candidate{"quantize_128x128", "quantize_true"},
         Candidate{
             "quantize_1x128", "quantize_true", {{"transpose", "true"}, {"method", "reciprocal"}, {"x_type", "f32"}}},
         Candidate{"quantize_1x128", "quantize_true", {{"zero_block", "epsilon"}}},
@@ -89,7 +90,7 @@ TEST_P(WrongKernel, IsRejectedForWhatIsWrongWithIt) {
 
 constexpr FindingKind kValues = FindingKind::kValues;
 const std::vector<tensor::Shape> kOne{{33, 130, 300}};
-const std::vector<tensor::Shape> kTwo{{33, 130, 300}, {40, 96, 1040}};
+const std::vector<tensor::Shape> kTwo{{9, 130, 760}, {40, 66, 1040}};
 const std::vector<std::string> kNormal{"normal"};
 const OpSettings kUnscaled{{"scaling", "none"}, {"d_type", "f32"}};
 

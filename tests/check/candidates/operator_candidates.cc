@@ -42,7 +42,7 @@ int quantize(const lastbit_kernel_call* call, const std::vector<float>& x, std::
       const bool one = scale == 0;
       if (one) scale = 1;
       output<float>(call, "scales")[r / tile_rows * blocks + c / kBlock] = scale;
-      const float inverse = one ? 1 : 448 / amax;
+      const float inverse = one ? 1 : std::min(448 / amax, 0x1.fffffep127F);
       for (std::int64_t i = r; i < row_end; ++i)
         for (std::int64_t j = c; j < col_end; ++j) {
           const float value = x[static_cast<std::size_t>(i * cols + j)];

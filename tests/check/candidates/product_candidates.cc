@@ -215,7 +215,8 @@ CANDIDATE(gemm_adds_to_output) {
   std::vector<char> before(static_cast<std::size_t>(d.nbytes));
   std::memcpy(before.data(), d.data, before.size());
   const int result = multiply(call, {});
-  for (std::size_t i = 0; i < before.size(); i += 7) output<std::uint8_t>(call, "d")[i] ^= static_cast<std::uint8_t>(before[i] & 1);
+  for (std::size_t i = 0; i < before.size(); i += 7)
+    output<std::uint8_t>(call, "d")[i] ^= static_cast<std::uint8_t>(before[i] & 1);
   return result;
 }
 CANDIDATE(gemm_behind_end) {
