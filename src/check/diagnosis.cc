@@ -317,19 +317,23 @@ std::vector<std::string> explain_by_alternatives(const Contract& contract, const
   parts.reserve(failed.size());
   for (const FailedCase& one : failed) parts.push_back(part_of(contract, one));
   const double own = mean_share(contract, settings, parts, -1).value_or(0);
-  const Alternative* best = nullptr;
+  std::vector<const Alternative*> best;  // several that give all outputs cannot be told apart by these cases
   double best_share = own;
   const std::vector<Alternative> alternatives = contract.alternatives(settings);
   for (const Alternative& alternative : alternatives) {
-    const std::optional<double> share = mean_share(contract, settings.with(alternative.changes), parts, best_share);
-    if (!share || *share <= best_share) continue;
-    best = &alternative;
+    const double enough = best_share == 1 ? 1 - 1e-9 : best_share;
+    const std::optional<double> share = mean_share(contract, settings.with(alternative.changes), parts, enough);
+    if (!share || *share <= enough) continue;
+    if (best_share < 1) best.clear();
+    best.push_back(&alternative);
     best_share = *share;
-    if (best_share == 1) break;
   }
-  if (best == nullptr || (best_share < 1 && best_share - own < 0.02)) return {};
+  if (best.empty() || (best_share < 1 && best_share - own < 0.02)) return {};
   if (explained != nullptr) *explained = best_share == 1;
-  return {fmt::format("matches {} in {} of outputs{} (the contract in {})", best->meaning, percent(best_share),
+  constexpr std::size_t kMostTold = 3;
+  std::string meaning = best[0]->meaning;
+  for (std::size_t i = 1; i < std::min(best.size(), kMostTold); ++i) meaning += ", or " + best[i]->meaning;
+  return {fmt::format("matches {} in {} of outputs{} (the contract in {})", meaning, percent(best_share),
                       failed.size() == 1 ? "" : fmt::format(" of {} failed cases", failed.size()), percent(own))};
 }
 

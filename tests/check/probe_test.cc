@@ -56,13 +56,12 @@ TEST(Probe, RecoversEveryUnitOfTheTable) {
   for (const Unit& unit : numerics::units()) expect_recovered(unit);
 }
 
-// Where they can be told: an f16 c lies above all that they change, and 25 fraction bits below -133 are below f32's.
+// Where it can be told: an f16 c lies above all that it changes. (What clamped_e changes lies below the grids of the
+// table's units; a unit of our own below has another clamp.)
 TEST(Probe, RecoversTheOpenReadings) {
-  for (const char* name : {"hopper_wgmma+zero_in_e", "hopper_wgmma+clamped_e", "hopper_wgmma+zero_in_e+clamped_e"}) {
-    Unit unit = io::find_unit(name);
-    unit.rows.resize(1);
-    expect_recovered(unit);
-  }
+  Unit unit = io::find_unit("hopper_wgmma+zero_in_e");
+  std::erase_if(unit.rows, [](const UnitRow& row) { return row.d == Format::kF16; });
+  expect_recovered(unit);
 }
 
 UnitRow made_up(std::vector<Format> operands, Accumulation accumulation, int bits, int step, Format d, Format grid,
