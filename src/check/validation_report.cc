@@ -155,7 +155,7 @@ constexpr const char* kStyle = R"(<style>
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d5dae0;--good:#1a7f37;--bad:#99201e;--wash:#f4f6f8}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--paper:#14171a;--soft:#9aa4ae;--line:#39414a;--good:#4fb96b;--bad:#f0807d;--wash:#1d2126}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1080px;margin:0 auto;padding:16px}
-h1{font-size:22px;margin:0 0 4px}h2{font-size:17px;margin:28px 0 8px}h3{font-size:15px;margin:20px 0 4px}
+h1,h2,h3,li{overflow-wrap:anywhere}h1{font-size:22px;margin:0 0 4px}h2{font-size:17px;margin:28px 0 8px}h3{font-size:15px;margin:20px 0 4px}
 p{margin:4px 0}.soft{color:var(--soft)}.pass{color:var(--good)}.fail{color:var(--bad)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;min-width:100%}th,td{text-align:left;padding:4px 12px 4px 0;border-bottom:1px solid var(--line);white-space:nowrap}
 td.long{white-space:normal;min-width:260px}ul{margin:4px 0;padding-left:20px}code{font-family:ui-monospace,monospace;font-size:13px;overflow-wrap:anywhere}

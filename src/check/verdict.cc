@@ -227,6 +227,11 @@ class Judge {
   }
 
   void finish() {
+    count_percentile();
+    verdict_.p99_ulp = std::min(verdict_.p99_ulp, verdict_.worst_ulp);
+  }
+
+  void count_percentile() {
     verdict_.histogram[0] += equal_;
     exact_[0] += equal_;
     std::int64_t pairs = 0;

@@ -37,7 +37,7 @@ struct OutputVerdict {
   std::int64_t mismatches = 0;  // beyond the tolerance
   std::int64_t nonfinite_mismatches = 0;
   std::uint64_t worst_ulp = 0;
-  std::uint64_t p99_ulp = 0;  // up to 4095 exact, above that rounded up to a power of two less one
+  std::uint64_t p99_ulp = 0;  // up to 4095 exact, above that rounded up to a power of two less one, or worst_ulp
   double max_abs = 0;
   double worst_share = 0;  // kBand: the largest |candidate - reference| / bound
   std::optional<tensor::ElementPair> first;
