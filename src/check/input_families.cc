@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "core/philox.h"
 #include "numerics/normal.h"
 #include "numerics/parse.h"
@@ -102,17 +103,21 @@ std::vector<std::byte> draw_codes(InputFamily family, numerics::Format format, M
   std::vector<float> normal(family == InputFamily::kNormal ? count : 0);
   numerics::fill_normal(stream, 1.0, normal);
   std::vector<std::byte> bytes(count * width);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t code = 0;
-    if (family == InputFamily::kNormal) {
-      code = numerics::encode(normal[i], format, numerics::default_encode_options(format));
-    } else {
-      const auto row = static_cast<std::int64_t>(i) / shape.cols;
-      const auto col = static_cast<std::int64_t>(i) % shape.cols;
-      code = draw(family, d, row, col, stream.word(2 * i), stream.word(2 * i + 1)) << d.code_shift;
+  const numerics::EncodeOptions options = numerics::default_encode_options(format);
+  constexpr std::int64_t kGrain = 1 << 15;
+  core::parallel_for(shape.rows * shape.cols, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      std::uint32_t code = 0;
+      if (family == InputFamily::kNormal) {
+        code = numerics::encode(normal[i], format, options);
+      } else {
+        const auto row = static_cast<std::int64_t>(i) / shape.cols;
+        const auto col = static_cast<std::int64_t>(i) % shape.cols;
+        code = draw(family, d, row, col, stream.word(2 * i), stream.word(2 * i + 1)) << d.code_shift;
+      }
+      std::memcpy(bytes.data() + i * width, &code, width);
     }
-    std::memcpy(bytes.data() + i * width, &code, width);
-  }
+  });
   return bytes;
 }
 

@@ -14,8 +14,8 @@
 #ifndef LASTBIT_CHECK_KERNEL_PLUGIN_H
 #define LASTBIT_CHECK_KERNEL_PLUGIN_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <stddef.h> /* NOLINT(modernize-deprecated-headers): C, too */
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers) */
 
 #ifdef __cplusplus
 extern "C" {

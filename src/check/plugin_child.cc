@@ -1,6 +1,5 @@
 // The process in which a plugin runs: maps the arrays between pages that may not be touched, and calls.
 #include <dlfcn.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -9,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <vector>

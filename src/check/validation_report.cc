@@ -222,7 +222,7 @@ std::string cases_html(const Validation& validation) {
 
 std::string settings_text(const Validation& validation) {
   std::vector<std::string> words;
-  for (const auto& [key, value] : validation.settings.values()) words.push_back(key + "=" + value);
+  for (const auto& [key, value] : validation.settings.values()) words.push_back(fmt::format("{}={}", key, value));
   return fmt::format("{}", fmt::join(words, " "));
 }
 

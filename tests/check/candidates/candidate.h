@@ -1,7 +1,6 @@
-/* What the candidate kernels of the tests share: arrays and settings by name, BF16 and E4M3 as numbers. Nothing here or
- * beside it uses Lastbit but for the plugin's interface: these kernels are written from the contracts. */
-#ifndef LASTBIT_TESTS_CANDIDATE_H
-#define LASTBIT_TESTS_CANDIDATE_H
+// What the candidate kernels of the tests share: arrays and settings by name, BF16 and E4M3 as numbers. Nothing here or
+// beside it uses Lastbit but for the plugin's interface: these kernels are written from the contracts.
+#pragma once
 
 #include <bit>
 #include <cmath>
@@ -79,5 +78,3 @@ inline std::uint8_t to_e4m3(float value, bool saturate = true) {
 }  // namespace candidate
 
 #define CANDIDATE(name) extern "C" int name(const lastbit_kernel_call* call)
-
-#endif
