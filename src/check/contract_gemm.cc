@@ -474,7 +474,7 @@ Contract dense_bf16() {
   contract.settings.push_back(promotion_setting({"none", "deepgemm", "cublas", "muladd"}));
   contract.settings.push_back(choice_setting("scaling", {"none"}, "16-bit operands have no scales"));
   contract.shapes = {{1, 1, 1}, {1, 130, 384}, {64, 128, 256}, {33, 65, 760}};
-  contract.families = gemm_families({"prefixes"});
+  contract.families = gemm_families({"prefixes", "cancelling_blocks"});
   contract.draw = draw_gemm;
   contract.expect = expect_gemm;
   contract.alternatives = gemm_alternatives;

@@ -411,9 +411,9 @@ std::optional<GemmProbeAnswer> probe_gemm(const ProbeQuestion& question, Format 
   GemmProbeAnswer answer{RuleSearch(question, evidence).run(), {}};
   if (!answer.rule.found) return answer;
 
-  // A long K under scales that are far apart: which order gives it.
+  // A long K whose partial sums cancel: the roundings of promotion are what is left of it.
   const tensor::Shape sizes{24, 40, 2048};
-  const NamedTensors many = contract.draw({fp8 ? "scales_apart" : "normal", sizes, seed, settings});
+  const NamedTensors many = contract.draw({"cancelling_blocks", sizes, seed, settings});
   const KernelRun promoted = run_or_fail(
       kernel, {contract, settings, many, {{"d", dtype_of(output), {sizes[0], sizes[1]}}}, "probe_promotion"});
   if (promoted.status != RunStatus::kRan) return answer;
