@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "check/plugin.h"
+#include "check/probe.h"
 #include "core/error.h"
 #include "support/cli.h"
 
@@ -58,6 +59,13 @@ INSTANTIATE_TEST_SUITE_P(
                       Candidate{"fp8_gemm", "gemm", {{"promotion", "cublas"}, {"d_type", "f32"}}, {{9, 130, 760}}},
                       Candidate{"fp8_gemm", "gemm", {{"scaling", "none"}, {"promotion", "none"}}, {{9, 130, 760}}},
                       Candidate{"fp8_gemm", "gemm", {{"promotion", "muladd"}}, {{9, 130, 760}}},
+                      Candidate{"fp8_grouped_gemm_contiguous", "gemm", {}, {{24, 65, 256, 4}}},
+                      Candidate{"fp8_grouped_gemm_masked", "gemm", {{"promotion", "cublas"}}, {{9, 33, 256, 4}}},
+                      Candidate{"mma",
+                                "mma",
+                                {},
+                                {{100, 32}, {50, 70}},
+                                {"all_codes", "normal", "outlier", "cancelling", "zero_rows", "subnormal"}},
                       Candidate{"quantize_1x128", "quantize_true", {}, kMatrix},
                       Candidate{"quantize_128x128", "quantize_true", {}, kMatrix},
                       Candidate{"quantize_1x128",
@@ -104,6 +112,10 @@ const OpSettings kUnscaled{{"scaling", "none"}, {"d_type", "f32"}};
 INSTANTIATE_TEST_SUITE_P(
     Products, WrongKernel,
     ::testing::Values(
+        Wrong{{"fp8_grouped_gemm_masked", "gemm_ignores_mask", {}, {{9, 33, 256, 4}}, kTelling}, kValues, "d: "},
+        Wrong{{"fp8_grouped_gemm_contiguous", "gemm_cublas_order", {}, {{24, 65, 256, 4}}, kTelling},
+              kValues,
+              "matches promotion cublas every 128 of hopper_wgmma in 100 %"},
         Wrong{{"fp8_gemm", "gemm_zeros", {}, kTwo, kTelling}, kValues, "every element is zero"},
         Wrong{{"fp8_gemm", "gemm_one_bit", {}, kTwo, kTelling}, kValues, "one bit of one element differs: bit 0"},
         Wrong{{"fp8_gemm", "gemm_wrong_scale", {}, kTwo, kTelling}, kValues, "a wrong scale: 2 times the reference"},
@@ -153,7 +165,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"fp8_gemm", "gemm_exit", {}, kOne, kNormal}, FindingKind::kError, "it ended its process, exit code 0"},
         Wrong{{"fp8_gemm", "gemm_hang", {}, {{1, 1, 1}}, kNormal}, FindingKind::kHang, "not done after 0.3 s"},
         Wrong{{"fp8_gemm", "gemm_fails", {}, kOne, kNormal}, FindingKind::kError, "it returned 5: no device"}),
-    [](const auto& of) { return of.param.candidate.symbol; });
+    [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.candidate.symbol); });
 
 INSTANTIATE_TEST_SUITE_P(
     Operators, WrongKernel,
@@ -185,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"combine_ranks", "combine_without_ranks"}, kValues, "matches all experts added one after the other"},
         Wrong{{"cross_entropy", "cross_entropy_mean_over_all"}, kValues, "matches the mean taken over all tokens"},
         Wrong{{"adamw", "adamw_no_decay"}, kValues, "matches no weight decay in 100 %"}),
-    [](const auto& of) { return of.param.candidate.symbol; });
+    [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.candidate.symbol); });
 
 TEST(Validation, AKernelThatSkipsEverythingIsNotAccepted) {
   const Validation validation = check_candidate({"fp8_gemm", "gemm_unsupported", {}, kOne});
@@ -204,6 +216,30 @@ TEST(Validation, EveryContractHasPowerAndAcceptsItself) {
     for (const OutputPower& power : validation.power) EXPECT_GT(power.cases, 0) << contract.name << " " << power.output;
     for (const ContractOutput& output : contract.outputs) EXPECT_FALSE(output.derivation.empty()) << contract.name;
   }
+}
+
+TEST(Probe, AsksPlugins) {
+  PluginOptions options;
+  options.library = LASTBIT_CANDIDATES;
+  options.runner = testing::program();
+  options.runs = 1;
+  const ProbeQuestion question;
+  options.symbol = "mma";
+  const std::optional<ProbeAnswer> of_mma = probe_mma(question, plugin_implementation(options), 1);
+  ASSERT_TRUE(of_mma.has_value());
+  EXPECT_EQ(of_mma->matched, of_mma->records);
+  EXPECT_EQ(of_mma->row.fraction_bits, 13);
+  EXPECT_EQ(of_mma->row.step_k, 32);
+  // Through a product with BF16 outputs, promoted every 64.
+  options.symbol = "gemm_every_64";
+  const std::optional<GemmProbeAnswer> of_gemm =
+      probe_gemm(question, numerics::Format::kBF16, plugin_implementation(options), 1);
+  ASSERT_TRUE(of_gemm.has_value());
+  EXPECT_EQ(of_gemm->rule.row.fraction_bits, 13);
+  EXPECT_EQ(of_gemm->rule.row.step_k, 32);
+  ASSERT_EQ(of_gemm->promotions.size(), 1U);
+  EXPECT_EQ(of_gemm->promotions[0].order, numerics::PromotionOrder::kDeepgemm);
+  EXPECT_EQ(of_gemm->promotions[0].every, 64);
 }
 
 TEST(Validation, PluginsThatAreNoneAreBadInput) {

@@ -33,6 +33,7 @@ struct Faults {
   bool scales = true;
   float factor = 1;
   bool truncate_output = false;
+  bool ignores_mask = false;  // of a masked grouped product
 };
 
 // value * 2^shift toward zero.
@@ -42,17 +43,23 @@ std::int64_t shifted(std::int64_t value, int shift) {
   return value < 0 ? -(-value >> -shift) : value >> -shift;
 }
 
+constexpr int kLeast = -126;  // exponent of FP32's subnormal numbers
+
+int exponent_of(float c) { return std::max(std::ilogb(c), kLeast); }
+
 // sum * 2^exponent with `bits` fraction bits, the rest cut off.
 float cut(std::int64_t sum, int exponent, int bits) {
   if (sum == 0) return 0;
   std::int64_t size = sum < 0 ? -sum : sum;
-  const int excess = 63 - std::countl_zero(static_cast<std::uint64_t>(size)) - bits;
+  const int leading = 63 - std::countl_zero(static_cast<std::uint64_t>(size)) + exponent;
+  const int excess = std::max(leading, kLeast) - bits - exponent;
+  if (excess > 62) return 0;
   if (excess > 0) size = size >> excess << excess;
   return std::ldexp(static_cast<float>(sum < 0 ? -size : size), exponent);
 }
 
 float one_step(const Operand* a, const Operand* b, int count, float c, const Faults& faults) {
-  int largest = c == 0 ? -1000 : std::ilogb(c);
+  int largest = c == 0 ? -1000 : exponent_of(c);
   for (int k = 0; k < count; ++k) {
     if (a[k].nan || b[k].nan) return std::nanf("");
     if (a[k].significand != 0 && b[k].significand != 0) largest = std::max(largest, a[k].exponent + b[k].exponent);
@@ -64,7 +71,7 @@ float one_step(const Operand* a, const Operand* b, int count, float c, const Fau
   for (int k = 0; k < count; ++k)
     sum += shifted(a[k].significand * b[k].significand, a[k].exponent + b[k].exponent - 6 + bits - largest);
   if (c != 0) {
-    const int exponent = std::ilogb(c);
+    const int exponent = exponent_of(c);
     sum += shifted(static_cast<std::int64_t>(std::ldexp(c, 23 - exponent)), exponent - 23 + bits - largest);
   }
   return cut(sum, largest - bits, bits == 13 ? 13 : 23);
@@ -79,36 +86,51 @@ float add(const std::string& order, float y, float partial, float scale_a, float
   return std::fma(partial, scale_a * scale_b, y);
 }
 
+// Which group of B a row of A meets, -1: none, its outputs are zeros.
+std::int64_t group_of(const lastbit_kernel_call* call, std::int64_t row, const Faults& faults) {
+  if (candidate::in(call, "group_of_row").data != nullptr) return input<std::int32_t>(call, "group_of_row")[row];
+  if (candidate::in(call, "rows_of_group").data == nullptr) return 0;
+  const std::int64_t m = candidate::in(call, "a").shape[1];
+  const std::int64_t kept = input<std::int64_t>(call, "rows_of_group")[row / m];
+  return row % m < kept || faults.ignores_mask ? row / m : -1;
+}
+
+std::vector<Operand> operands_of(const lastbit_array& codes) {
+  std::vector<Operand> all(static_cast<std::size_t>(candidate::count(codes)));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = take_apart(static_cast<const std::uint8_t*>(codes.data)[i]);
+  return all;
+}
+
 int multiply(const lastbit_kernel_call* call, const Faults& faults) {
   if (candidate::setting(call, "a_type") != "e4m3" || candidate::setting(call, "b_type") != "e4m3" ||
       candidate::setting(call, "d_type") == "f16")
     return LASTBIT_KERNEL_UNSUPPORTED;
-  const std::int64_t m = candidate::in(call, "a").shape[0];
-  const std::int64_t k_all = candidate::in(call, "a").shape[1];
-  const std::int64_t n = candidate::in(call, "b").shape[0];
+  const lastbit_array& b_array = candidate::in(call, "b");
+  const std::int64_t k_all = b_array.shape[b_array.rank - 1];
+  const std::int64_t n = b_array.shape[b_array.rank - 2];
+  const std::int64_t m = candidate::count(candidate::in(call, "a")) / k_all;
   const std::int64_t k = k_all / faults.k_multiple * faults.k_multiple;
   const std::int64_t blocks = (k_all + 127) / 128;
-  const bool scaled = candidate::setting(call, "scaling") == "block";
+  const bool use = candidate::in(call, "scale_a").data != nullptr && faults.scales;
   std::string order = faults.order.empty() ? candidate::setting(call, "promotion") : faults.order;
   std::int64_t every = faults.every != 0 ? faults.every : std::stoll(candidate::setting(call, "promote_every"));
   if (order == "none") every = k_all + 1;
-  std::vector<Operand> a(static_cast<std::size_t>(m * k_all));
-  std::vector<Operand> b(static_cast<std::size_t>(n * k_all));
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = take_apart(input<std::uint8_t>(call, "a")[i]);
-  for (std::size_t i = 0; i < b.size(); ++i) b[i] = take_apart(input<std::uint8_t>(call, "b")[i]);
+  const std::vector<Operand> a = operands_of(candidate::in(call, "a"));
+  const std::vector<Operand> b = operands_of(b_array);
   for (std::int64_t i = 0; i < m; ++i)
     for (std::int64_t j = 0; j < n; ++j) {
+      const std::int64_t group = group_of(call, i, faults);
       float y = 0;
-      for (std::int64_t begin = 0; begin < k; begin += every) {
+      for (std::int64_t begin = 0; begin < k && group >= 0; begin += every) {
         float partial = 0;
         const std::int64_t end = std::min(k, begin + every);
         for (std::int64_t step = begin; step < end; step += faults.step)
-          partial =
-              one_step(&a[static_cast<std::size_t>(i * k_all + step)], &b[static_cast<std::size_t>(j * k_all + step)],
-                       static_cast<int>(std::min<std::int64_t>(faults.step, end - step)), partial, faults);
-        const bool use = scaled && faults.scales;
+          partial = one_step(&a[static_cast<std::size_t>(i * k_all + step)],
+                             &b[static_cast<std::size_t>((group * n + j) * k_all + step)],
+                             static_cast<int>(std::min<std::int64_t>(faults.step, end - step)), partial, faults);
         const float scale_a = use ? input<float>(call, "scale_a")[i * blocks + begin / 128] : 1;
-        const float scale_b = use ? input<float>(call, "scale_b")[j / 128 * blocks + begin / 128] : 1;
+        const float scale_b =
+            use ? input<float>(call, "scale_b")[(group * ((n + 127) / 128) + j / 128) * blocks + begin / 128] : 1;
         y = order == "none" ? partial : add(order, y, partial, scale_a, scale_b);
       }
       y *= faults.factor;
@@ -132,6 +154,29 @@ std::int64_t row_bytes(const lastbit_kernel_call* call) {
 
 CANDIDATE(gemm) { return multiply(call, {}); }
 
+// Contract mma: one accumulator from c on.
+CANDIDATE(mma) {
+  if (candidate::setting(call, "a_type") != "e4m3" || candidate::setting(call, "b_type") != "e4m3" ||
+      candidate::setting(call, "d_type") != "f32")
+    return LASTBIT_KERNEL_UNSUPPORTED;
+  const std::int64_t k = candidate::in(call, "a").shape[1];
+  const std::vector<Operand> a = operands_of(candidate::in(call, "a"));
+  const std::vector<Operand> b = operands_of(candidate::in(call, "b"));
+  for (std::int64_t i = 0; i < candidate::in(call, "a").shape[0]; ++i) {
+    float d = input<float>(call, "c")[i];
+    for (std::int64_t step = 0; step < k; step += 32)
+      d = one_step(&a[static_cast<std::size_t>(i * k + step)], &b[static_cast<std::size_t>(i * k + step)],
+                   static_cast<int>(std::min<std::int64_t>(32, k - step)), d, {});
+    output<float>(call, "d")[i] = d;
+  }
+  return LASTBIT_KERNEL_OK;
+}
+
+CANDIDATE(gemm_ignores_mask) {
+  Faults faults;
+  faults.ignores_mask = true;
+  return multiply(call, faults);
+}
 CANDIDATE(gemm_zeros) {
   std::memset(candidate::out(call, "d").data, 0, candidate::out(call, "d").nbytes);
   return LASTBIT_KERNEL_OK;
