@@ -206,6 +206,7 @@ void add_check(CLI::App& app, Action& action) {
                       "Take elements as codes of this type: f32, f16, bf16, e4m3, e5m2, e8m0, tf32, ...");
   command->add_flag("--json", options->json, "Print the report as JSON");
   add_check_gpu_records(*command, action);
+  add_check_kernel(*command, action);
   // Nested subcommands choose their own action.
   command->callback([command, options, &action] {
     if (command->get_subcommands().empty()) action = [options] { return run_check(*options); };

@@ -24,6 +24,7 @@ void add_init(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_units(CLI::App& app, Action& action);
+void add_probe(CLI::App& app, Action& action);
 void add_study(CLI::App& app, Action& action);
 void add_tokenizer(CLI::App& app, Action& action);
 void add_data(CLI::App& app, Action& action);
@@ -43,6 +44,7 @@ void add_sim_validate(CLI::App& app, Action& action);
 
 // Subcommands of check, attached by add_check.
 void add_check_gpu_records(CLI::App& check, Action& action);
+void add_check_kernel(CLI::App& check, Action& action);
 
 // One line on why parsing failed: for a word that no one knows, what it may have been meant to be.
 [[nodiscard]] std::string describe_parse_error(const CLI::App& app, const CLI::ParseError& error);

@@ -27,6 +27,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_inspect(app, action);
   add_sim(app, action);
   add_units(app, action);
+  add_probe(app, action);
   add_study(app, action);
   add_tokenizer(app, action);
   add_data(app, action);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "core/philox.h"
 #include "numerics/normal.h"
 #include "numerics/parse.h"
@@ -30,11 +31,14 @@ constexpr std::array kTexts = {
     FamilyText{InputFamily::kSubnormal, "subnormal", "the format's smallest numbers"},
     FamilyText{InputFamily::kConstant, "constant", "one magnitude, random signs"},
     FamilyText{InputFamily::kSpecials, "specials", "one in 997 an Inf or a NaN, where the format has one"},
+    FamilyText{InputFamily::kSaturating, "saturating", "every other element within a factor of two of the largest"},
+    FamilyText{InputFamily::kZeroBlocks, "zero_blocks", "every third run of 128 elements is zeros of either sign"},
 };
 
-constexpr std::array kFamilies = {InputFamily::kAllCodes,   InputFamily::kNormal,   InputFamily::kOutlier,
-                                  InputFamily::kCancelling, InputFamily::kSparse,   InputFamily::kZeroRows,
-                                  InputFamily::kSubnormal,  InputFamily::kConstant, InputFamily::kSpecials};
+constexpr std::array kFamilies = {InputFamily::kAllCodes,   InputFamily::kNormal,    InputFamily::kOutlier,
+                                  InputFamily::kCancelling, InputFamily::kSparse,    InputFamily::kZeroRows,
+                                  InputFamily::kSubnormal,  InputFamily::kConstant,  InputFamily::kSpecials,
+                                  InputFamily::kSaturating, InputFamily::kZeroBlocks};
 
 const FamilyText& text_of(InputFamily family) { return kTexts.at(static_cast<std::size_t>(family)); }
 
@@ -67,6 +71,10 @@ std::uint32_t draw(InputFamily family, const numerics::FormatDescriptor& d, std:
       return sign | one;
     case InputFamily::kSpecials:
       return sign | (first % 997 == 0 ? d.max_finite_code() + 1 : one + fraction);
+    case InputFamily::kSaturating:
+      return sign | (col % 2 == 0 ? d.max_finite_code() - any % (1u << d.fraction_bits) : one + fraction);
+    case InputFamily::kZeroBlocks:
+      return (col / 128 + row) % 3 == 1 ? sign : sign | any;
   }
   core::check(false, "a family that draws codes");
   return 0;
@@ -95,17 +103,21 @@ std::vector<std::byte> draw_codes(InputFamily family, numerics::Format format, M
   std::vector<float> normal(family == InputFamily::kNormal ? count : 0);
   numerics::fill_normal(stream, 1.0, normal);
   std::vector<std::byte> bytes(count * width);
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t code = 0;
-    if (family == InputFamily::kNormal) {
-      code = numerics::encode(normal[i], format, numerics::default_encode_options(format));
-    } else {
-      const auto row = static_cast<std::int64_t>(i) / shape.cols;
-      const auto col = static_cast<std::int64_t>(i) % shape.cols;
-      code = draw(family, d, row, col, stream.word(2 * i), stream.word(2 * i + 1)) << d.code_shift;
+  const numerics::EncodeOptions options = numerics::default_encode_options(format);
+  constexpr std::int64_t kGrain = 1 << 15;
+  core::parallel_for(shape.rows * shape.cols, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      std::uint32_t code = 0;
+      if (family == InputFamily::kNormal) {
+        code = numerics::encode(normal[i], format, options);
+      } else {
+        const auto row = static_cast<std::int64_t>(i) / shape.cols;
+        const auto col = static_cast<std::int64_t>(i) % shape.cols;
+        code = draw(family, d, row, col, stream.word(2 * i), stream.word(2 * i + 1)) << d.code_shift;
+      }
+      std::memcpy(bytes.data() + i * width, &code, width);
     }
-    std::memcpy(bytes.data() + i * width, &code, width);
-  }
+  });
   return bytes;
 }
 

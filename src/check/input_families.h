@@ -21,6 +21,8 @@ enum class InputFamily : std::uint8_t {
   kSubnormal,   // "subnormal": the format's smallest numbers
   kConstant,    // "constant": one magnitude, random signs
   kSpecials,    // "specials": one in 997 an Inf or a NaN, where the format has one
+  kSaturating,  // "saturating": every other element within a factor of two of the largest number
+  kZeroBlocks,  // "zero_blocks": every third run of 128 elements is zeros, the others as in all_codes
 };
 
 [[nodiscard]] std::span<const InputFamily> input_families();

@@ -126,6 +126,30 @@ std::vector<Unit> load_units(const std::string& path) {
   return units;
 }
 
+std::string unit_toml(const Unit& unit) {
+  // A JSON string of printable text is a TOML string, too.
+  const auto quoted = [](std::string_view text) { return nlohmann::json(text).dump(); };
+  std::string text = fmt::format("[[unit]]\nname = {}\n", quoted(unit.name));
+  if (!unit.hardware.empty()) text += fmt::format("hardware = {}\n", quoted(unit.hardware));
+  if (!unit.provenance.empty()) text += fmt::format("provenance = {}\n", quoted(unit.provenance));
+  for (const UnitRow& row : unit.rows) {
+    std::string operands;
+    for (const Format format : row.operands)
+      operands += (operands.empty() ? "" : ", ") + quoted(numerics::name(format));
+    text += fmt::format("\n[[unit.row]]\noperands = [{}]\n", operands);
+    if (row.mixed) text += "mixed = true\n";
+    if (row.accumulation != Accumulation::kTruncated)
+      text += fmt::format("accumulation = {}\n", quoted(numerics::to_string(row.accumulation)));
+    if (row.accumulation != Accumulation::kExact) text += fmt::format("fraction_bits = {}\n", row.fraction_bits);
+    text += fmt::format("step_k = {}\nd = {}\noutput_grid = {}\noutput_rounding = \"{}\"\n", row.step_k,
+                        quoted(numerics::name(row.d)), quoted(numerics::name(row.output_grid)),
+                        row.output_rounding == Rounding::kTowardZero ? "zero" : "nearest");
+    if (row.zero_exponent) text += fmt::format("zero_exponent = {}\n", *row.zero_exponent);
+    if (row.least_alignment) text += fmt::format("least_alignment = {}\n", *row.least_alignment);
+  }
+  return text;
+}
+
 Unit find_unit(const std::string& name_or_file) {
   const std::size_t file_end = end_of_file_name(name_or_file);
   const std::size_t plus = name_or_file.find('+', file_end == std::string::npos ? 0 : file_end);

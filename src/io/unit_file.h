@@ -24,6 +24,9 @@ namespace lastbit::io {
 // so is a file without a unit, or with two of one name.
 [[nodiscard]] std::vector<numerics::Unit> load_units(const std::string& path);
 
+// The unit as such a file in TOML, without what its defaults say; load_units() gives it back (its evidence aside).
+[[nodiscard]] std::string unit_toml(const numerics::Unit& unit);
+
 // "hopper_wgmma"; "my_units.toml", of one unit; "my_units.toml:name"; any of them with variants:
 // "hopper_wgmma+zero_in_e". Errors: as load_units, and unknown names.
 [[nodiscard]] numerics::Unit find_unit(const std::string& name_or_file);

@@ -52,6 +52,8 @@ CliResult run_cli(const std::vector<std::string>& args, const std::string& out_p
           out_path.empty() ? read_text(out) : std::string(), read_text(err)};
 }
 
+std::string program() { return LASTBIT_PROGRAM; }
+
 void expect_one_line_error(const CliResult& result, int code, const std::vector<std::string>& parts) {
   EXPECT_EQ(result.exit_code, code) << result.err;
   EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
