@@ -63,6 +63,31 @@ RankParameters stage_parameters(const model::ModelConfig& model, const StageUnit
   return sum;
 }
 
+double stage_collective_time(const cost::CostModel& cost, const Job& job, const RankParameters& held, double bytes,
+                             int stage_ranks, double copies) {
+  const double tensor = job.layout.tensor;
+  // Holders of the same part lie `tensor` ranks apart.
+  const double local = std::max(1.0, std::min(cost.cluster().node.gpus, stage_ranks) / tensor);
+  // Holders of the same experts lie expert_ranks apart: on one node only if the group is smaller than a node.
+  const double expert_local = std::max(1.0, local * tensor / job.layout.expert);
+  return collective_time(cost, held.replicated * bytes, stage_ranks / tensor * copies, local) +
+         collective_time(cost, held.experts * bytes, stage_ranks * copies / job.layout.expert, expert_local);
+}
+
+ShardTraffic shard_traffic(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
+                           const StageUnits& units, int stage_ranks, double copies) {
+  ShardTraffic traffic;
+  if (job.layout.zero_stage < 2 || cost.without()[cost::Cause::kGradientTraffic]) return traffic;
+  const RankParameters held = stage_parameters(model, units, job.layout.expert, job.layout.tensor);
+  const auto collect = [&](double bytes) {
+    return stage_collective_time(cost, job, held, bytes, stage_ranks, copies);
+  };
+  const double gather_s = job.layout.zero_stage >= 3 ? collect(job.precision.parameter_bytes) : 0;
+  traffic.forward_s = gather_s;
+  traffic.backward_s = gather_s + collect(job.precision.gradient_bytes);
+  return traffic;
+}
+
 OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
                              const schedule::Schedule& schedule, const std::vector<StageUnits>& stages,
                              int stage_ranks) {
@@ -70,9 +95,6 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
   for (const auto& slots : schedule.placement) {
     for (const schedule::Placement& slot : slots) copies[static_cast<std::size_t>(slot.stage)] += 1;
   }
-  const double tensor = job.layout.tensor;
-  // Holders of the same part lie `tensor` ranks apart.
-  const double local = std::max(1.0, std::min(cost.cluster().node.gpus, stage_ranks) / tensor);
   const double overlap = cost.assumptions()["reduction_overlap"];
   const bool sharded = job.layout.zero_stage >= 1;
   OptimizerTime slowest;
@@ -81,16 +103,17 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
     for (const schedule::Placement& slot : slots) {
       const auto stage = static_cast<std::size_t>(slot.stage);
       const RankParameters held = stage_parameters(model, stages[stage], job.layout.expert, job.layout.tensor);
-      const double holders = stage_ranks / tensor * copies[stage];
+      const double holders = stage_ranks / static_cast<double>(job.layout.tensor) * copies[stage];
       const double expert_holders = stage_ranks * copies[stage] / job.layout.expert;
-      // Holders of the same experts lie expert_ranks apart: on one node only if the group is smaller than a node.
-      const double expert_local = std::max(1.0, local * tensor / job.layout.expert);
       const auto collect = [&](double bytes) {
-        return collective_time(cost, held.replicated * bytes, holders, local) +
-               collective_time(cost, held.experts * bytes, expert_holders, expert_local);
+        return stage_collective_time(cost, job, held, bytes, stage_ranks, copies[stage]);
       };
-      rank.reduce_s += (1 - overlap) * collect(job.precision.gradient_bytes);
-      rank.gather_s += (1 - overlap) * collect(sharded ? job.precision.parameter_bytes : job.precision.gradient_bytes);
+      // From ZeRO-2 on gradients are reduced, in ZeRO-3 parameters gathered too, beside every micro-batch.
+      if (job.layout.zero_stage < 2) rank.reduce_s += (1 - overlap) * collect(job.precision.gradient_bytes);
+      if (job.layout.zero_stage < 3) {
+        rank.gather_s +=
+            (1 - overlap) * collect(sharded ? job.precision.parameter_bytes : job.precision.gradient_bytes);
+      }
       const double shard =
           sharded ? held.replicated / holders + held.experts / expert_holders : held.replicated + held.experts;
       rank.update_s += cost.memory_time(shard * kUpdateBytes + (held.replicated + held.experts) * kZeroGradientBytes);

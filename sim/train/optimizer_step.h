@@ -20,6 +20,15 @@ struct RankParameters {
 [[nodiscard]] RankParameters stage_parameters(const model::ModelConfig& model, const StageUnits& units,
                                               int expert_ranks, int tensor_ranks = 1);
 
+// What sharding beyond ZeRO-1 exchanges for every micro-batch of a stage.
+struct ShardTraffic {
+  double forward_s = 0;   // ZeRO-3: parameters gathered
+  double backward_s = 0;  // ZeRO-3: gathered again; ZeRO-2 and 3: gradients reduced to their owners
+};
+// copies: ranks of a pipeline that hold the stage.
+[[nodiscard]] ShardTraffic shard_traffic(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
+                                         const StageUnits& units, int stage_ranks, double copies);
+
 struct OptimizerTime {
   double reduce_s = 0;  // gradients, to their owners
   double update_s = 0;  // moments, masters and parameters through HBM
@@ -29,7 +38,8 @@ struct OptimizerTime {
 
 // The slowest rank's time: every rank waits for the global gradient norm. ZeRO-1 shards over all holders of a
 // parameter, both directions of a bidirectional pipeline included: reduce-scatter, update of the shard, all-gather;
-// ZeRO-0 all-reduces and updates everything. Collectives are hierarchical, inside the node over NVLink first.
+// ZeRO-0 all-reduces and updates everything; what shard_traffic()
+// counts is not counted again. Collectives are hierarchical, inside the node over NVLink first.
 [[nodiscard]] OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
                                            const schedule::Schedule& schedule, const std::vector<StageUnits>& stages,
                                            int stage_ranks);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "core/error.h"
 #include "sim/schedule/build.h"
@@ -18,8 +19,14 @@ using schedule::Verb;
 // Chunk times by verb and stages, each simulated once.
 class ChunkTable {
  public:
-  ChunkTable(const ChunkModel& chunks, double second_message_s, double jitter)
-      : chunks_(chunks), second_message_s_(second_message_s), jitter_(jitter) {}
+  // traffic: [stages], of which `overlap` runs beside the chunk as far as that is long enough.
+  ChunkTable(const ChunkModel& chunks, double second_message_s, double jitter, std::vector<ShardTraffic> traffic,
+             double overlap)
+      : chunks_(chunks),
+        second_message_s_(second_message_s),
+        jitter_(jitter),
+        traffic_(std::move(traffic)),
+        overlap_(overlap) {}
 
   ChunkTime at(const Schedule& schedule, int rank, const Op& op) {
     const int stage = schedule.at(rank, op.chunk.slot).stage;
@@ -31,11 +38,30 @@ class ChunkTable {
     const auto found = times_.find(key);
     if (found != times_.end()) return found->second;
     ChunkTime time = simulate(verb, stage, second);
-    time.seconds *= jitter_;
+    const double traffic_s = traffic(verb, stage, second);
+    const double exposed_s = traffic_s - overlap_ * std::min(traffic_s, time.seconds);
+    time.seconds = (time.seconds + exposed_s) * jitter_;
+    time.exposed_s += exposed_s;
     return times_[key] = time;
   }
 
  private:
+  [[nodiscard]] double traffic(Verb verb, int stage, int second) const {
+    const ShardTraffic& own = traffic_[static_cast<std::size_t>(stage)];
+    switch (verb) {
+      case Verb::kForward:
+        return own.forward_s;
+      case Verb::kBackward:
+      case Verb::kBackwardInput:
+        return own.backward_s;
+      case Verb::kWeight:
+        return 0;
+      case Verb::kFused:
+        return own.forward_s + traffic_[static_cast<std::size_t>(second)].backward_s;
+    }
+    return 0;
+  }
+
   ChunkTime simulate(Verb verb, int stage, int second) const {
     switch (verb) {
       case Verb::kForward:
@@ -59,6 +85,8 @@ class ChunkTable {
   const ChunkModel& chunks_;
   double second_message_s_;
   double jitter_;
+  std::vector<ShardTraffic> traffic_;
+  double overlap_;
   std::map<std::tuple<Verb, int, int>, ChunkTime> times_;
 };
 
@@ -180,7 +208,13 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   const ChunkModel chunks(cost, setting, job.precision.communication_sms, stage_units(model, job.layout, loads));
   forecast.hop_s = cost.assumptions()["pipeline_exposed"] * hop_time(cost, job, forecast.groups, setting);
   const double jitter = cost.without()[cost::Cause::kJitter] ? 1 : cost.assumptions()["jitter"];
-  ChunkTable table(chunks, forecast.hop_s, jitter);
+  const int stage_ranks = forecast.groups.world / job.layout.pipeline;
+  const double copies = forecast.schedule == "dualpipe" ? 2 : 1;  // DualPipe holds every stage twice
+  std::vector<ShardTraffic> traffic;
+  for (const StageUnits& stage : chunks.stages()) {
+    traffic.push_back(shard_traffic(cost, model, job, stage, stage_ranks, copies));
+  }
+  ChunkTable table(chunks, forecast.hop_s, jitter, std::move(traffic), cost.assumptions()["reduction_overlap"]);
   forecast.lists = build_lists(job, forecast.schedule, forecast.groups, table, forecast.hop_s,
                                static_cast<int>(chunks.stages().size()));
   schedule::Costs costs;

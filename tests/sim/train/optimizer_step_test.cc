@@ -49,5 +49,19 @@ TEST(OptimizerTime, FollowsTheNetworkAndTheFormat) {
   EXPECT_EQ(time_of({"assume.reduction_overlap=1"}, "dualpipe").reduce_s, 0);
 }
 
+TEST(ShardTraffic, EveryMicroBatchPaysForShardedParameters) {
+  const model::ModelConfig v3 = model::load_model_config("deepseek-v3");
+  const auto traffic = [&v3](const std::string& zero) {
+    const Job job = load_job("v3-pretrain", cluster::parse_overrides({"job.layout.zero_stage=" + zero}));
+    const cost::CostModel cost(cluster::load_cluster("h800-2048"), cost::load_calibration("h800"), job.assumptions);
+    return shard_traffic(cost, v3, job, stage_units(v3, job.layout)[5], 128, 2);
+  };
+  EXPECT_EQ(traffic("1").forward_s + traffic("1").backward_s, 0);
+  EXPECT_EQ(traffic("2").forward_s, 0);
+  EXPECT_GT(traffic("2").backward_s, 0);
+  EXPECT_GT(traffic("3").forward_s, 0);
+  EXPECT_NEAR(traffic("3").backward_s, traffic("3").forward_s + traffic("2").backward_s, 1e-12);
+}
+
 }  // namespace
 }  // namespace lastbit::sim::train
