@@ -27,6 +27,7 @@ void add_units(CLI::App& app, Action& action);
 void add_study(CLI::App& app, Action& action);
 void add_tokenizer(CLI::App& app, Action& action);
 void add_data(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
 void add_presets(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);
