@@ -26,7 +26,6 @@ using tensor::Tensor;
 
 constexpr const char* kDTypeAttribute = "dtype";
 constexpr int kMaxGroupDepth = 32;
-constexpr std::size_t kMemoryStep = std::size_t{1} << 24U;  // bytes by which a file in memory grows
 
 // One HDF5 identifier, closed when it goes.
 class Handle {
@@ -343,7 +342,6 @@ class Hdf5Reader {
 
 class Hdf5Writer {
  public:
-  // Into the file `temporary`, or into memory when that is empty: for image().
   Hdf5Writer(std::string path, const std::string& temporary, std::size_t user_block_bytes = 0)
       : path_(std::move(path)),
         groups_(H5Pcreate(H5P_GROUP_CREATE), H5Pclose),
@@ -357,11 +355,9 @@ class Hdf5Writer {
         H5Pset_obj_track_times(datasets_.get(), false) >= 0 && H5Pset_char_encoding(links_.get(), H5T_CSET_UTF8) >= 0 &&
         // the oldest format whose structures carry checksums
         H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        (user_block_bytes == 0 || H5Pset_userblock(creation.get(), user_block_bytes) >= 0) &&
-        (!temporary.empty() || H5Pset_fapl_core(access.get(), kMemoryStep, false) >= 0);
+        (user_block_bytes == 0 || H5Pset_userblock(creation.get(), user_block_bytes) >= 0);
     require(planned, "the file");
-    const std::string& target = temporary.empty() ? path_ : temporary;
-    file_ = Handle(H5Fcreate(target.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
+    file_ = Handle(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
     require(file_.valid(), "the file");
   }
 
@@ -400,16 +396,6 @@ class Hdf5Writer {
   }
 
   void close() { require(file_.reset() >= 0, "the file"); }
-
-  // Of a file in memory; the user block is not part of it.
-  [[nodiscard]] std::vector<std::byte> image() const {
-    require(H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) >= 0, "the file");
-    const ssize_t size = H5Fget_file_image(file_.get(), nullptr, 0);
-    require(size > 0, "the file");
-    std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-    require(H5Fget_file_image(file_.get(), bytes.data(), bytes.size()) == size, "the file");
-    return bytes;
-  }
 
  private:
   void require(bool condition, const std::string& what) const {
@@ -488,22 +474,19 @@ Attributes load_hdf5_attributes(const std::string& path, const std::string& obje
 }
 
 void save_hdf5(const std::string& path, const NamedTensors& tensors, const ObjectAttributes& attributes) {
+  save_hdf5(path, tensors, attributes, {0, {}});
+}
+
+void save_hdf5(const std::string& path, const NamedTensors& tensors, const ObjectAttributes& attributes,
+               const UserBlock& block) {
   const Session session;
   AtomicFile target(path);
-  Hdf5Writer writer(path, target.temporary_path());
+  Hdf5Writer writer(path, target.temporary_path(), block.bytes);
   for (const auto& [key, tensor] : tensors) writer.write(key, tensor);
   for (const auto& [object, values] : attributes) writer.write_attributes(object, values);
   writer.close();
+  if (block.fill) block.fill(target.temporary_path());
   target.commit();
-}
-
-std::vector<std::byte> hdf5_image(const std::string& name, const NamedTensors& tensors,
-                                  const ObjectAttributes& attributes, std::size_t user_block_bytes) {
-  const Session session;
-  Hdf5Writer writer(name, "", user_block_bytes);
-  for (const auto& [key, tensor] : tensors) writer.write(key, tensor);
-  for (const auto& [object, values] : attributes) writer.write_attributes(object, values);
-  return writer.image();
 }
 
 }  // namespace lastbit::io

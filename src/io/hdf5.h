@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <variant>
@@ -33,10 +34,14 @@ using ObjectAttributes = std::map<std::string, Attributes>;
 // in it; a '/' makes groups. Attributes go to groups that the datasets' names make, and to datasets.
 void save_hdf5(const std::string& path, const tensor::NamedTensors& tensors, const ObjectAttributes& attributes = {});
 
-// The bytes of such a file, made in memory, behind `user_block_bytes` zeros that are the caller's (0, or a power of two
-// from 512 on: HDF5's user block). `name` stands for the file in messages.
-[[nodiscard]] std::vector<std::byte> hdf5_image(const std::string& name, const tensor::NamedTensors& tensors,
-                                                const ObjectAttributes& attributes, std::size_t user_block_bytes);
+// The same behind a user block of `bytes` (a power of two from 512 on), which readers of HDF5 skip: fill(path) writes it
+// into the temporary file, whose other bytes are final by then.
+struct UserBlock {
+  std::size_t bytes = 512;
+  std::function<void(const std::string& path)> fill;
+};
+void save_hdf5(const std::string& path, const tensor::NamedTensors& tensors, const ObjectAttributes& attributes,
+               const UserBlock& block);
 
 // The attributes of one object; those of other types than Attribute's are left out. Errors: no such object.
 [[nodiscard]] Attributes load_hdf5_attributes(const std::string& path, const std::string& object);

@@ -109,6 +109,7 @@ void read_record(const ConfigReader& reader, RecordConfig& record) {
   record.shadow_every = integer_or(reader, "shadow_every", record.shadow_every, 0, kMostSteps);
   record.routing_trace_every = integer_or(reader, "routing_trace_every", record.routing_trace_every, 0, kMostSteps);
   record.routing_trace_choices = reader.get_or("routing_trace_choices", record.routing_trace_choices);
+  record.keep_best = reader.get_or("keep_best", record.keep_best);
   reader.finish();
 }
 

@@ -58,6 +58,7 @@ struct RecordConfig {
   std::int64_t shadow_every = 0;         // what FP8 loses, product by product
   std::int64_t routing_trace_every = 0;  // for the forecast
   bool routing_trace_choices = false;    // every token's experts, not counts alone
+  bool keep_best = false;                // the weights of the lowest validation loss, too
 };
 
 struct TrainConfig {

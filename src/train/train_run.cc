@@ -61,6 +61,7 @@ class Run {
     first_tokens_ = trainer_.state().tokens;
     if (from_ && from_ == checkpoints_.latest()) saved_step_ = first_step_;
     begin_trace();
+    find_best();
   }
 
   RunResult run() {
@@ -141,6 +142,10 @@ class Run {
                         {"bits_per_byte", evaluation->bits_per_byte},
                         {"targets", evaluation->targets}}}});
     last_evaluation_ = evaluation;
+    if (config_.record.keep_best && evaluation->loss < best_loss_) {
+      best_loss_ = evaluation->loss;
+      save_model(config_.output + "/best", false);
+    }
     return evaluation;
   }
 
@@ -183,6 +188,14 @@ class Run {
   }
 
   [[nodiscard]] std::string trace_path() const { return config_.output + "/routing.h5"; }
+
+  // The lowest validation loss of the run so far.
+  void find_best() {
+    if (!config_.record.keep_best || first_step_ == 0) return;
+    for (const json& line : read_metrics(config_.output + "/metrics.jsonl"))
+      if (line.contains("validation"))
+        best_loss_ = std::min(best_loss_, line.at("validation").at("loss").get<double>());
+  }
 
   // Goes on with the trace of the run so far.
   void begin_trace() {
@@ -258,6 +271,7 @@ class Run {
   std::int64_t first_step_ = 0;
   std::int64_t first_tokens_ = 0;
   std::int64_t saved_step_ = -1;
+  double best_loss_ = std::numeric_limits<double>::infinity();
   std::optional<StepReport> last_;
   std::optional<Trainer::Evaluation> last_evaluation_;
 };

@@ -42,6 +42,7 @@ struct RunResult {
 //   metrics.jsonl     a line a step, an evaluation, a shadow (metrics_log.h)
 //   checkpoints/      training states; the last ones
 //   model/            the weights in Hugging Face's form, with config.json: what other commands read; ema/ likewise
+//   best/             the weights of the lowest validation loss, where asked for
 //   routing.h5        the routing trace, where asked for
 //   report.html       the run as pictures
 // The last step of a call always leaves a checkpoint, the model and the report. A loss or gradient that is not finite
