@@ -72,11 +72,11 @@ class TrainProgress {
     last_ = now;
     shown_ = true;
     const train::StepReport& report = progress.report;
-    std::cerr << fmt::format("\r\033[Kstep {} of {}  loss {:.4f}  rate {:.2e}  norm {:.3g}  MaxVio {:.2f}  {:.0f} "
-                             "tokens/s  {} left",
-                             report.step, progress.total_steps, report.main_loss, report.learning_rate,
-                             report.gradient_norm, worst_violation(report), progress.tokens_per_s,
-                             duration(progress.left_s))
+    std::cerr << fmt::format(
+                     "\r\033[Kstep {} of {}  loss {:.4f}  rate {:.2e}  norm {:.3g}  MaxVio {:.2f}  {:.0f} "
+                     "tokens/s  {} left",
+                     report.step, progress.total_steps, report.main_loss, report.learning_rate, report.gradient_norm,
+                     worst_violation(report), progress.tokens_per_s, duration(progress.left_s))
               << std::flush;
   }
   void clear() {
@@ -102,11 +102,11 @@ void print_summary(const nlohmann::json& summary) {
     std::cout << fmt::format("validation  {:.4f} nats a token, {:.4f} bits a byte\n",
                              summary.at("validation").at("loss").get<double>(),
                              summary.at("validation").at("bits_per_byte").get<double>());
-  std::cout << fmt::format("time        {}, {:.0f} tokens/s: passes {:.1f} s, optimiser {:.1f} s, evaluation {:.1f} s, "
-                           "checkpoints {:.1f} s; the loop adds {:.2f} %\n",
-                           duration(number("seconds")), number("tokens_per_s"), number("passes_s"),
-                           number("optimiser_s"), number("evaluation_s"), number("checkpoints_s"),
-                           100 * number("loop_share"));
+  std::cout << fmt::format(
+      "time        {}, {:.0f} tokens/s: passes {:.1f} s, optimiser {:.1f} s, evaluation {:.1f} s, "
+      "checkpoints {:.1f} s; the loop adds {:.2f} %\n",
+      duration(number("seconds")), number("tokens_per_s"), number("passes_s"), number("optimiser_s"),
+      number("evaluation_s"), number("checkpoints_s"), 100 * number("loop_share"));
   std::cout << fmt::format("memory      {:.0f} MB at most\nwritten     {}\n", number("peak_memory_mb"),
                            summary.at("output").get<std::string>());
 }
@@ -131,8 +131,8 @@ int run_train(TrainCommand command) {
 }  // namespace
 
 void add_train(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand(
-      "train", "Pre-train a model: the DeepSeek-V3 recipe at any scale, resumable bit for bit");
+  CLI::App* command =
+      app.add_subcommand("train", "Pre-train a model: the DeepSeek-V3 recipe at any scale, resumable bit for bit");
   const auto options = std::make_shared<TrainCommand>();
   command
       ->add_option("CONFIG", options->config,
@@ -140,7 +140,8 @@ void add_train(CLI::App& app, Action& action) {
       ->required();
   command->add_option("--out", options->out, "Folder of the run (default: the config's output)");
   command
-      ->add_option("--set", options->settings, "Change a value of the config, as in learning_rate.peak=1e-3; repeatable")
+      ->add_option("--set", options->settings,
+                   "Change a value of the config, as in learning_rate.peak=1e-3; repeatable")
       ->allow_extra_args(false);
   command->add_flag("--resume", options->run.resume,
                     "Go on from the folder's latest checkpoint, bit for bit; from the start where it has none");

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <string>
 #include <variant>
@@ -34,14 +33,10 @@ using ObjectAttributes = std::map<std::string, Attributes>;
 // in it; a '/' makes groups. Attributes go to groups that the datasets' names make, and to datasets.
 void save_hdf5(const std::string& path, const tensor::NamedTensors& tensors, const ObjectAttributes& attributes = {});
 
-// The same behind a user block of `bytes` (a power of two from 512 on), which readers of HDF5 skip: fill(path) writes it
-// into the temporary file, whose other bytes are final by then.
-struct UserBlock {
-  std::size_t bytes = 512;
-  std::function<void(const std::string& path)> fill;
-};
-void save_hdf5(const std::string& path, const tensor::NamedTensors& tensors, const ObjectAttributes& attributes,
-               const UserBlock& block);
+// The bytes of such a file, made in memory, so that writing them can fail without the library's knowledge. `name`
+// stands for it in messages.
+[[nodiscard]] std::vector<std::byte> hdf5_image(const std::string& name, const tensor::NamedTensors& tensors,
+                                                const ObjectAttributes& attributes);
 
 // The attributes of one object; those of other types than Attribute's are left out. Errors: no such object.
 [[nodiscard]] Attributes load_hdf5_attributes(const std::string& path, const std::string& object);

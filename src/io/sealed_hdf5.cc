@@ -3,14 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <fstream>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "core/error.h"
+#include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/file_bytes.h"
 
@@ -46,14 +46,6 @@ std::optional<Seal> parse_seal(std::string_view block) {
   return seal;
 }
 
-// Writes the seal to the front of `file`; `path` stands for it in messages.
-void write_seal(const std::string& file, const std::string& seal, const std::string& path) {
-  std::fstream stream(file, std::ios::binary | std::ios::in | std::ios::out);
-  stream.write(seal.data(), std::ssize(seal));
-  stream.close();
-  if (!stream) core::fail_io("{}: cannot write: {}", path, std::strerror(errno));
-}
-
 // Names the dataset that is damaged.
 [[noreturn]] void fail_damaged(const std::string& path) {
   const tensor::NamedTensors tensors = load_hdf5(path);
@@ -72,13 +64,14 @@ void write_seal(const std::string& file, const std::string& seal, const std::str
 }  // namespace
 
 void save_sealed_hdf5(const std::string& path, const tensor::NamedTensors& tensors, ObjectAttributes attributes) {
+  AtomicFile target(path);
   for (const auto& [key, tensor] : tensors)
     attributes[key][kChecksumAttribute] = std::int64_t{crc32_of(tensor.contiguous().bytes())};
-  save_hdf5(path, tensors, attributes, {kSealBytes, [&path](const std::string& written) {
-                                          const auto file = FileBytes::open(written);
-                                          const auto body = file->bytes().subspan(kSealBytes);
-                                          write_seal(written, seal_of(body.size(), crc32_of(body)), path);
-                                        }});
+  const std::vector<std::byte> image = hdf5_image(path, tensors, attributes);
+  const auto body = std::span(image);
+  target.write(seal_of(body.size(), crc32_of(body)));
+  target.write(body);
+  target.commit();
 }
 
 SealedFile load_sealed_hdf5(const std::string& path) {

@@ -10,9 +10,9 @@ namespace lastbit::io {
 
 // As save_hdf5, but sealed: HDF5's user block (512 bytes before the file proper, which readers of HDF5 skip) holds one
 // line with the length and the CRC-32 of all that follows, and every dataset has its own CRC-32 as attribute "crc32".
-// Written under a temporary name, then renamed: whatever stops the writer, a file of this name is whole. The same
-// tensors give the same bytes.
-// Errors: what the system refuses to write (a full disk) is an I/O error that names the file; nothing is left of it.
+// The file is made in memory and written under a temporary name, then renamed: whatever stops the writer, a file of
+// this name is whole. The same tensors give the same bytes. Errors: what the system refuses to write (a full disk) is
+// an I/O error that names the file; nothing is left of it.
 void save_sealed_hdf5(const std::string& path, const tensor::NamedTensors& tensors, ObjectAttributes attributes = {});
 
 struct SealedFile {

@@ -129,7 +129,8 @@ class Plot {
  private:
   [[nodiscard]] std::vector<double> y_ticks() const {
     std::vector<double> ticks;
-    const double step = chart_.log_y ? std::max(1.0, std::ceil((y_.high - y_.low) / 6)) : nice_step(y_.high - y_.low, 5);
+    const double step =
+        chart_.log_y ? std::max(1.0, std::ceil((y_.high - y_.low) / 6)) : nice_step(y_.high - y_.low, 5);
     for (double y = std::ceil(y_.low / step) * step; y <= y_.high + step * 1e-9; y += step)
       ticks.push_back(std::abs(y) < step * 1e-9 ? 0 : y);
     if (ticks.size() < 2) ticks = {y_.low, y_.high};
@@ -212,8 +213,8 @@ std::string xml_escaped(std::string_view text) {
 }
 
 std::string line_chart_svg(const LineChart& chart) {
-  std::string out = opening(chart.title, fmt::format("{}: {} over {}", chart.title, chart.y_label, chart.x_label),
-                            kChartHeight);
+  std::string out =
+      opening(chart.title, fmt::format("{}: {} over {}", chart.title, chart.y_label, chart.x_label), kChartHeight);
   std::vector<Points> all;
   Range x;
   Range y;
@@ -251,9 +252,9 @@ std::string heat_map_svg(const HeatMap& map) {
   const std::size_t columns = rows == 0 ? 0 : map.values.front().size();
   const double cell = std::clamp(200.0 / static_cast<double>(std::max<std::size_t>(rows, 1)), 4.0, 22.0);
   const double base = kTop + cell * static_cast<double>(rows);
-  std::string out = opening(map.title, fmt::format("{}: {} by {} and {}", map.title, map.value_label, map.y_label,
-                                                   map.x_label),
-                            base + kBottom);
+  std::string out =
+      opening(map.title, fmt::format("{}: {} by {} and {}", map.title, map.value_label, map.y_label, map.x_label),
+              base + kBottom);
   if (columns == 0) return out + "</svg>\n";
   std::size_t longest = 4;
   for (const std::string& name : map.row_names) longest = std::max(longest, name.size());

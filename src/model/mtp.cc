@@ -105,8 +105,8 @@ void MtpPass::forward(const Tensor& hidden, const Tensor& normed, bool with_grad
     const Tensor targets = targets_ahead(ids_, module->depth + 1, ids_.dim(1) - module->depth, context_.padding);
     std::optional<double> scale;
     if (with_gradient) {
-      const std::int64_t count = count_targets(
-          options_.over_all_tokens ? targets_ahead(ids_, 1, ids_.dim(1), context_.padding) : targets);
+      const std::int64_t count =
+          count_targets(options_.over_all_tokens ? targets_ahead(ids_, 1, ids_.dim(1), context_.padding) : targets);
       scale = options_.weight / static_cast<double>(modules_.size()) / static_cast<double>(count);
     }
     losses_.push_back(module->head.loss(targets, scale));

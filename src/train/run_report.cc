@@ -51,8 +51,7 @@ std::string loss_charts(const Lines& lines) {
                                   series_of("validation", lines.validations, "/validation/loss")};
   if (!lines.steps.empty())
     for (std::size_t depth = 0; depth < lines.steps.front()->at("mtp_loss").size(); ++depth)
-      losses.push_back(
-          series_of(fmt::format("MTP {}", depth + 1), lines.steps, fmt::format("/mtp_loss/{}", depth)));
+      losses.push_back(series_of(fmt::format("MTP {}", depth + 1), lines.steps, fmt::format("/mtp_loss/{}", depth)));
   return io::line_chart_svg({"Loss", "step", "nats a token", losses}) +
          io::line_chart_svg({"Held-out text",
                              "step",
@@ -83,9 +82,9 @@ std::string speed_chart(const Lines& lines) {
 std::string violation_chart(const Lines& lines) {
   std::vector<ChartSeries> all;
   for (std::size_t i = 0; i < lines.steps.front()->at("layers").size(); ++i)
-    all.push_back(series_of(
-        fmt::format("layer {}", lines.steps.front()->at("layers").at(i).at("layer").get<std::int64_t>()), lines.steps,
-        fmt::format("/layers/{}/max_violation", i)));
+    all.push_back(
+        series_of(fmt::format("layer {}", lines.steps.front()->at("layers").at(i).at("layer").get<std::int64_t>()),
+                  lines.steps, fmt::format("/layers/{}/max_violation", i)));
   return io::line_chart_svg({"MaxVio: largest load over the mean, less 1", "step", "MaxVio", all, false, 0.0});
 }
 
@@ -113,7 +112,8 @@ std::string load_map(const Lines& lines, std::size_t index) {
   map.y_label = "expert";
   map.value_label = "times the mean load";
   for (std::size_t expert = 0; expert < experts; ++expert) map.row_names.push_back(std::to_string(expert));
-  map.column_names = {fmt::format("{}", step_of(*lines.steps.front())), fmt::format("{}", step_of(*lines.steps.back()))};
+  map.column_names = {fmt::format("{}", step_of(*lines.steps.front())),
+                      fmt::format("{}", step_of(*lines.steps.back()))};
   map.values = std::move(loads);
   map.high = 2.5;
   return io::heat_map_svg(map);
@@ -137,10 +137,11 @@ std::string shadow_section(const Lines& lines) {
       "FP32's result.</p>\n<div class=\"charts\">\n";
   for (const auto& [product, series] : by_product)
     out += io::line_chart_svg({"Relative error, " + product, "step", "relative error (log scale)", series, true});
-  return out + fmt::format("</div>\n<div class=\"table\"><table>\n<tr><th>layer</th><th>product</th>"
-                           "<th>relative error at step {}</th><th>flushed to 0</th><th>saturated</th></tr>\n{}"
-                           "</table></div>\n",
-                           step_of(*lines.shadows.back()), rows);
+  return out + fmt::format(
+                   "</div>\n<div class=\"table\"><table>\n<tr><th>layer</th><th>product</th>"
+                   "<th>relative error at step {}</th><th>flushed to 0</th><th>saturated</th></tr>\n{}"
+                   "</table></div>\n",
+                   step_of(*lines.shadows.back()), rows);
 }
 
 std::string facts(const Lines& lines) {
@@ -158,8 +159,8 @@ std::string facts(const Lines& lines) {
   }
   if (!lines.steps.empty()) {
     const json& last = *lines.steps.back();
-    row("steps", fmt::format("{} of {}", last.at("step").get<std::int64_t>(),
-                             header.value("total_steps", std::int64_t{0})));
+    row("steps",
+        fmt::format("{} of {}", last.at("step").get<std::int64_t>(), header.value("total_steps", std::int64_t{0})));
     row("tokens", std::to_string(last.at("tokens").get<std::int64_t>()));
     row("training loss", fmt::format("{:.4f} nats a token", last.at("main_loss").get<double>()));
   }

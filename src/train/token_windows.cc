@@ -67,7 +67,8 @@ std::vector<std::vector<TokenId>> tokenised(const DataConfig& config, const text
 Tensor cut_rows(const std::vector<std::vector<TokenId>>& documents, const std::vector<std::uint32_t>& chosen,
                 std::int64_t width) {
   std::vector<std::int64_t> joined;
-  for (const std::uint32_t document : chosen) joined.insert(joined.end(), documents[document].begin(), documents[document].end());
+  for (const std::uint32_t document : chosen)
+    joined.insert(joined.end(), documents[document].begin(), documents[document].end());
   const std::int64_t rows = std::ssize(joined) / width;
   joined.resize(static_cast<std::size_t>(rows * width));
   return Tensor::from<std::int64_t>({rows, width}, joined);
@@ -142,8 +143,7 @@ TokenWindows::TokenWindows(const DataConfig& config, std::int64_t vocabulary, st
     load_shards(config);
   rows_ = std::accumulate(shard_rows_.begin(), shard_rows_.end(), std::int64_t{0});
   const std::string what = folder_.empty() ? config.text.front() : folder_;
-  if (rows_ == 0)
-    core::fail_input("{}: less than one sequence of {} tokens to train on", what, sequence_tokens_);
+  if (rows_ == 0) core::fail_input("{}: less than one sequence of {} tokens to train on", what, sequence_tokens_);
   const bool wanted = folder_.empty() ? config.validation_share > 0 : config.validation_windows > 0;
   if (wanted && validation_.rows() == 0)
     core::fail_input("{}: not one full sequence of {} tokens in what validation holds out", what, sequence_tokens_);

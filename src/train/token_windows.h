@@ -31,8 +31,8 @@ class TokenWindows {
 
   // Rows of one epoch.
   [[nodiscard]] std::int64_t rows() const { return rows_; }
-  // Rows position ... position + count - 1 of all epochs, one after the other; every epoch is shuffled anew (shards, and
-  // the rows in each). Errors: as load_shard.
+  // Rows position ... position + count - 1 of all epochs, one after the other; every epoch is shuffled anew (shards,
+  // and the rows in each). Errors: as load_shard.
   [[nodiscard]] TokenRows read(std::int64_t position, std::int64_t count);
 
   // What was held out, rows with padding left out.
@@ -52,8 +52,8 @@ class TokenWindows {
   std::int64_t vocabulary_;
   std::uint64_t seed_;
   std::int64_t sequence_tokens_;
-  std::string folder_;                     // of shards
-  std::vector<std::int64_t> shard_rows_;   // to train on
+  std::string folder_;                    // of shards
+  std::vector<std::int64_t> shard_rows_;  // to train on
   std::int64_t rows_ = 0;
   TokenRows validation_;
   std::vector<std::int64_t> token_bytes_;
@@ -62,8 +62,8 @@ class TokenWindows {
   TokenRows current_;
   std::optional<std::size_t> loaded_;
   std::int64_t epoch_ = -1;
-  std::size_t place_ = 0;                  // of the shard in the epoch's order
-  std::int64_t first_ = 0;                 // the shard's first row of the epoch
+  std::size_t place_ = 0;   // of the shard in the epoch's order
+  std::int64_t first_ = 0;  // the shard's first row of the epoch
   std::vector<std::uint32_t> shard_order_;
   std::vector<std::uint32_t> row_order_;
 };

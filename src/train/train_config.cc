@@ -77,8 +77,8 @@ void read_optimiser(const ConfigReader& reader, OptimiserConfig& optimiser) {
   rule.epsilon = real_or(reader, "epsilon", rule.epsilon, 1e-30, 0.5);
   rule.weight_decay = real_or(reader, "weight_decay", rule.weight_decay, 0, 100);
   if (reader.has("moment_use"))
-    rule.moment_use = find_moment_use(
-        reader.require_one_of("moment_use", {"update_from_rounded", "update_from_unrounded"}));
+    rule.moment_use =
+        find_moment_use(reader.require_one_of("moment_use", {"update_from_rounded", "update_from_unrounded"}));
   if (reader.has("moments")) optimiser.bf16_moments = reader.require_one_of("moments", {"bf16", "fp32"}) == "bf16";
   optimiser.clip_norm = real_or(reader, "clip_norm", optimiser.clip_norm, 1e-30, kLargest);
   optimiser.decay_embeddings = reader.get_or("decay_embeddings", optimiser.decay_embeddings);
@@ -135,9 +135,8 @@ V3Schedule read_v3(const ConfigReader& reader, const TrainConfig& config) {
 }
 
 LearningRateSchedule read_learning_rate(const ConfigReader& reader, const TrainConfig& config) {
-  const std::string kind = reader.has("schedule")
-                               ? reader.require_one_of("schedule", {"v3", "step-decay", "cosine", "constant"})
-                               : "v3";
+  const std::string kind =
+      reader.has("schedule") ? reader.require_one_of("schedule", {"v3", "step-decay", "cosine", "constant"}) : "v3";
   LearningRateSchedule result;
   if (kind == "v3") {
     result = read_v3(reader, config);

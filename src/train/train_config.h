@@ -19,7 +19,7 @@ struct DataConfig {
   std::string shards;  // or a folder that `lastbit data prepare` made
   std::string tokenizer;
   std::int64_t sequence_tokens = 256;
-  double validation_share = 0.05;      // of the documents of `text`
+  double validation_share = 0.05;       // of the documents of `text`
   std::int64_t validation_windows = 0;  // of `shards`: the last ones
 };
 
@@ -37,7 +37,7 @@ struct OptimiserConfig {
 
 // Shares are of the run's tokens.
 struct BalanceConfig {
-  double bias_rate = 0.001;       // gamma; 0: the bias stays
+  double bias_rate = 0.001;         // gamma; 0: the bias stays
   double bias_until = 14.3 / 14.8;  // then 0 (arXiv 2412.19437, section 4.2)
   double bias_tolerance = 0;
   bool auxiliary_losses = true;  // those of the model's config

@@ -218,8 +218,7 @@ class Run {
     before.steps.resize(kept);
     before.tokens.resize(kept);
     before.counts.resize(kept * layers * static_cast<std::size_t>(experts));
-    if (!before.choices.empty())
-      before.choices.resize(static_cast<std::size_t>(tokens * before.top_k) * layers);
+    if (!before.choices.empty()) before.choices.resize(static_cast<std::size_t>(tokens * before.top_k) * layers);
     trace_ = std::move(before);
   }
 
@@ -231,7 +230,9 @@ class Run {
     getrusage(RUSAGE_SELF, &usage);
     const std::int64_t tokens = trainer_.state().tokens - first_tokens_;
     json object = {{"schema", 1},
-                   {"end", end == RunEnd::kFinished ? "finished" : end == RunEnd::kStopped ? "stopped" : "diverged"},
+                   {"end", end == RunEnd::kFinished  ? "finished"
+                           : end == RunEnd::kStopped ? "stopped"
+                                                     : "diverged"},
                    {"seed", config_.seed},
                    {"output", config_.output},
                    {"step", trainer_.state().step},

@@ -16,14 +16,14 @@ namespace lastbit::train {
 struct RunProgress {
   const StepReport& report;
   std::int64_t total_steps = 0;
-  double tokens_per_s = 0;  // of this call so far, everything included
-  double left_s = 0;        // at that pace
+  double tokens_per_s = 0;                        // of this call so far, everything included
+  double left_s = 0;                              // at that pace
   std::optional<Trainer::Evaluation> evaluation;  // when there was one after this step
 };
 
 struct RunOptions {
-  bool resume = false;      // from the latest checkpoint, if there is one; without: a folder that has none
-  std::string resume_from;  // or from this one
+  bool resume = false;         // from the latest checkpoint, if there is one; without: a folder that has none
+  std::string resume_from;     // or from this one
   std::int64_t max_steps = 0;  // of this call; 0: to the end
   std::function<bool()> stop;  // asked after every step: true ends the run there, as its end would
   std::function<void(const RunProgress&)> progress;

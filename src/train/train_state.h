@@ -14,9 +14,9 @@ namespace lastbit::train {
 // Tensors share their bytes with the trainer's: a state is a view of the run as it stands. Random numbers are functions
 // of the recipe's seed and the step, so these numbers are all the randomness there is.
 struct TrainState {
-  std::int64_t step = 0;      // steps taken
-  std::int64_t tokens = 0;    // tokens seen
-  std::int64_t position = 0;  // rows read, over all epochs
+  std::int64_t step = 0;         // steps taken
+  std::int64_t tokens = 0;       // tokens seen
+  std::int64_t position = 0;     // rows read, over all epochs
   tensor::NamedTensors weights;  // FP32 masters, the routers' biases among them
   tensor::NamedTensors first_moments;
   tensor::NamedTensors second_moments;

@@ -126,8 +126,7 @@ Trainer::Trainer(const TrainConfig& config)
       specs_(specs_of(model_)),
       windows_(config.data, model_.config().vocab_size, config.seed),
       gradients_(model_.zero_gradients()) {
-  for (const model::ParameterGroup& group :
-       model::parameter_groups(specs_, {config.optimiser.decay_embeddings}))
+  for (const model::ParameterGroup& group : model::parameter_groups(specs_, {config.optimiser.decay_embeddings}))
     for (const std::string& weight : group.weights) decays_[weight] = group.weight_decay;
   const DType moment = config.optimiser.bf16_moments ? DType::kBF16 : DType::kF32;
   for (const model::WeightSpec& spec : specs_) {
@@ -235,8 +234,7 @@ void Trainer::optimise(StepReport& report, std::int64_t micro_batches) {
   const double share = 1 / static_cast<double>(micro_batches);
   report.gradient_norm = gradient_norm<float>(all) * share;
   report.clip_factor = clip_factor(report.gradient_norm, config_.optimiser.clip_norm);
-  report.learning_rate =
-      learning_rate(config_.learning_rate, state_.step, static_cast<double>(state_.tokens));
+  report.learning_rate = learning_rate(config_.learning_rate, state_.step, static_cast<double>(state_.tokens));
   const AdamWStep step{state_.step + 1, report.learning_rate, report.clip_factor * share};
   AdamWRule plain = config_.optimiser.adamw;
   plain.weight_decay = 0;
@@ -320,8 +318,7 @@ std::optional<Trainer::Evaluation> Trainer::evaluate() const {
   options.taps = {"loss"};
   double nll = 0;
   for (std::int64_t row = 0; row < ids.dim(0); row += config_.batch.micro_sequences) {
-    const Tensor part =
-        ids.slice(0, row, std::min(row + config_.batch.micro_sequences, ids.dim(0))).contiguous();
+    const Tensor part = ids.slice(0, row, std::min(row + config_.batch.micro_sequences, ids.dim(0))).contiguous();
     const auto targets = part.dim(0) * (width - 1);
     const NamedTensors taps = model_.forward(part, options);
     nll += static_cast<double>(taps.at("loss").values<float>()[0]) * static_cast<double>(targets);

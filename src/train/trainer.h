@@ -86,7 +86,7 @@ class Trainer {
   [[nodiscard]] const model::Transformer& model() const { return model_; }
   [[nodiscard]] const TokenWindows& windows() const { return windows_; }
   [[nodiscard]] const nlohmann::json& model_object() const { return model_object_; }  // config.json's
-  [[nodiscard]] std::vector<std::int64_t> moe_layers() const;                          // of the main model
+  [[nodiscard]] std::vector<std::int64_t> moe_layers() const;                         // of the main model
   // The weights under the hub's names, with MTP's copies: the masters, or their moving average.
   [[nodiscard]] tensor::NamedTensors export_weights(bool ema) const;
 

@@ -35,7 +35,8 @@ TEST(TokenWindows, EveryEpochHasAllRowsInAnOrderOfItsOwn) {
   EXPECT_GT(moved, rows / 2);
   // Any place by itself, also from the second epoch back to the first.
   TokenWindows others(config, 1024, 3);
-  for (const std::int64_t at : {rows + 5, std::int64_t{2}, rows - 1}) EXPECT_EQ(row(others.read(at, 1), 0), row(all, at));
+  for (const std::int64_t at : {rows + 5, std::int64_t{2}, rows - 1})
+    EXPECT_EQ(row(others.read(at, 1), 0), row(all, at));
   for (std::int64_t i = 0; i < windows.validation().rows(); ++i)
     EXPECT_FALSE(epochs[0].contains(row(windows.validation(), i)));
 }
@@ -58,10 +59,11 @@ TEST(TokenWindows, RefusesWhatDoesNotFit) {
 TEST(TokenWindows, ReadsShardsAndMarksTheirPadding) {
   const testing::TempDir folder;
   DataConfig config = small_config(folder).data;
-  io::write_text_file(folder.file("prepare.toml"),
-                      "output = \"shards\"\n[input]\nfiles = [\"text.jsonl\"]\n[duplicates]\nnear = false\n[tokenizer]\n"
-                      "file = \"" +
-                          config.tokenizer + "\"\n[pack]\nwindow_tokens = 64\nshard_tokens = 1000\n");
+  io::write_text_file(
+      folder.file("prepare.toml"),
+      "output = \"shards\"\n[input]\nfiles = [\"text.jsonl\"]\n[duplicates]\nnear = false\n[tokenizer]\n"
+      "file = \"" +
+          config.tokenizer + "\"\n[pack]\nwindow_tokens = 64\nshard_tokens = 1000\n");
   (void)corpus::prepare_data(corpus::load_prepare_config(folder.file("prepare.toml")), {});
   config.text.clear();
   config.shards = folder.file("shards");

@@ -55,8 +55,8 @@ TEST(TrainRun, ResumesBitForBitAtAnyNumberOfThreads) {
 
 TEST(TrainRun, WritesWhatItSaysAndKeepsTheLastCheckpoints) {
   const testing::TempDir folder;
-  const TrainConfig config = small_config(folder, {{"record", {{"routing_trace_every", 2}, {"shadow_every", 4}}},
-                                                   {"numerics", "fp8-h800"}});
+  const TrainConfig config =
+      small_config(folder, {{"record", {{"routing_trace_every", 2}, {"shadow_every", 4}}}, {"numerics", "fp8-h800"}});
   const RunResult result = train(config, {});
   EXPECT_EQ(result.summary.at("end"), "finished");
   std::vector<std::string> names;
