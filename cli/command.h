@@ -28,6 +28,8 @@ void add_study(CLI::App& app, Action& action);
 void add_tokenizer(CLI::App& app, Action& action);
 void add_data(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_generate(CLI::App& app, Action& action);
 void add_presets(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);

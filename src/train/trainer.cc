@@ -35,7 +35,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 nlohmann::json model_object_of(const TrainConfig& config) {
   nlohmann::json object = io::load_config_file(model::model_config_path(config.model));
-  object.update(config.model_config);
+  object.merge_patch(config.model_config);  // null takes a key away
   return object;
 }
 
