@@ -43,6 +43,9 @@ void add_sim_routing(CLI::App& app, Action& action);
 void add_sim_schedule(CLI::App& app, Action& action);
 void add_sim_train(CLI::App& app, Action& action);
 
+// Subcommands of eval beside text, attached by add_eval.
+void add_eval_tasks(CLI::App& eval, Action& action);
+
 // Subcommands of check, attached by add_check.
 void add_check_gpu_records(CLI::App& check, Action& action);
 

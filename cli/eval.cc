@@ -9,22 +9,19 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/eval_model.h"
 #include "core/error.h"
 #include "corpus/tokenize_files.h"
 #include "eval/text_score.h"
-#include "io/data_dir.h"
-#include "model/numerics_file.h"
 #include "train/token_windows.h"
 
 namespace lastbit::cli {
 namespace {
 
 struct EvalText {
-  std::string checkpoint;
+  EvalModel model;
   std::string config;
   std::vector<std::string> files;
-  std::string tokenizer;
-  std::string numerics = "fp32";
   std::int64_t sequence_tokens = 256;
   std::int64_t batch = 8;
   std::int64_t order = 5;
@@ -39,7 +36,7 @@ struct EvalRows {
   std::string tokenizer;
 };
 
-EvalRows rows_of(const EvalText& options, std::int64_t vocabulary) {
+EvalRows rows_of(const EvalText& options, const LoadedModel& loaded) {
   EvalRows result;
   train::DataConfig data;
   std::uint64_t seed = 1;
@@ -51,14 +48,11 @@ EvalRows rows_of(const EvalText& options, std::int64_t vocabulary) {
     data.text = options.files;
     for (const std::string& file : options.files)
       if (!std::filesystem::is_regular_file(file)) core::fail_input("{}: no such file", file);
-    const std::string own = options.checkpoint + "/tokenizer.json";
-    data.tokenizer = !options.tokenizer.empty()     ? options.tokenizer
-                     : std::filesystem::exists(own) ? own
-                                                    : io::data_path("tokenizer/lastbit-8k.json");
+    data.tokenizer = loaded.tokenizer_path;
     data.sequence_tokens = options.sequence_tokens;
     data.validation_share = 0;
   }
-  train::TokenWindows windows(data, vocabulary, seed);
+  train::TokenWindows windows(data, loaded.model.config().vocab_size, seed);
   const tensor::Tensor all = windows.read(0, windows.rows()).ids;
   result.scored = options.config.empty() ? all : windows.validation().ids;
   if (!options.config.empty()) result.learned = all;
@@ -79,19 +73,17 @@ std::string text_of(const EvalRows& rows) {
   return text;
 }
 
-int run_eval_text(EvalText options) {
-  if (options.checkpoint.empty()) options.checkpoint = io::data_path("checkpoints/tiny");
+int run_eval_text(const EvalText& options) {
   if (options.config.empty() == options.files.empty())
     core::fail_input("eval text: found {} --config and --in, expected one of the two",
                      options.config.empty() ? "neither" : "both");
-  const model::Transformer model = model::Transformer::load(options.checkpoint, model::find_numerics(options.numerics));
-  const std::int64_t vocabulary = model.config().vocab_size;
-  const EvalRows rows = rows_of(options, vocabulary);
-  const eval::TextScore score = eval::score_rows(model, rows.scored, rows.token_bytes, options.batch);
+  const LoadedModel loaded = load_for_eval(options.model);
+  const EvalRows rows = rows_of(options, loaded);
+  const eval::TextScore score = eval::score_rows(loaded.model, rows.scored, rows.token_bytes, options.batch);
   const double gzip = eval::gzip_bits_per_byte(text_of(rows));
   nlohmann::json object{{"schema", 1},
-                        {"checkpoint", options.checkpoint},
-                        {"numerics", options.numerics},
+                        {"checkpoint", loaded.checkpoint},
+                        {"numerics", options.model.numerics},
                         {"targets", score.targets},
                         {"bytes", score.bytes},
                         {"loss", score.loss()},
@@ -99,7 +91,7 @@ int run_eval_text(EvalText options) {
                         {"bits_per_byte", score.bits_per_byte()},
                         {"gzip_9_bits_per_byte", gzip}};
   if (rows.learned.size() > 0) {
-    eval::NgramModel ngram(options.order, vocabulary);
+    eval::NgramModel ngram(options.order, loaded.model.config().vocab_size);
     const auto width = static_cast<std::size_t>(rows.learned.dim(1));
     for (std::size_t row = 0; row < static_cast<std::size_t>(rows.learned.dim(0)); ++row)
       ngram.add(rows.learned.values<std::int64_t>().subspan(row * width, width));
@@ -128,12 +120,10 @@ void add_eval_text(CLI::App& parent, Action& action) {
   CLI::App* command = parent.add_subcommand(
       "text", "Bits per byte and perplexity of a text, beside gzip -9 and an n-gram model of the training text");
   const auto options = std::make_shared<EvalText>();
-  command->add_option("--checkpoint", options->checkpoint,
-                      "Hugging Face directory (default: the embedded checkpoint, data/checkpoints/tiny)");
+  add_eval_model(*command, options->model);
   command->add_option("--config", options->config,
                       "Score what this training config (preset or file) holds out; the n-gram model learns the rest");
   command->add_option("--in", options->files, "Or score these files: .jsonl, or plain text");
-  command->add_option("--tokenizer", options->tokenizer, "Of --in (default: the checkpoint's)");
   command->add_option("--sequence-tokens", options->sequence_tokens, "Of --in: tokens a row")
       ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 20))
       ->capture_default_str();
@@ -142,8 +132,6 @@ void add_eval_text(CLI::App& parent, Action& action) {
       ->capture_default_str();
   command->add_option("--order", options->order, "Of the n-gram model")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{8}))
-      ->capture_default_str();
-  command->add_option("--numerics", options->numerics, "Arithmetic: a policy of `lastbit presets`, or FILE.toml")
       ->capture_default_str();
   command->add_flag("--json", options->as_json, "Print one JSON object");
   command->callback([&action, options] { action = [options] { return run_eval_text(*options); }; });
@@ -155,6 +143,7 @@ void add_eval(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("eval", "How good a checkpoint is");
   command->require_subcommand(1);
   add_eval_text(*command, action);
+  add_eval_tasks(*command, action);
 }
 
 }  // namespace lastbit::cli

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -12,46 +11,23 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/eval_model.h"
 #include "core/error.h"
-#include "corpus/tokenize_files.h"
-#include "io/data_dir.h"
-#include "model/numerics_file.h"
 #include "text/stream_decoder.h"
 
 namespace lastbit::cli {
 namespace {
 
 struct GenerateCommand {
-  std::string checkpoint;
+  EvalModel model;
   std::string prompt;
-  std::string tokenizer;
-  std::string numerics = "fp32";
   infer::GenerateOptions generate;
   bool as_json = false;
 };
 
-std::string checkpoint_path(const std::string& name) {
-  if (!name.empty()) return name;
-  return io::data_path("checkpoints/tiny");
-}
-
-// The checkpoint's own, else the embedded vocabulary of 8,192.
-std::string tokenizer_path(const GenerateCommand& command, const std::string& checkpoint) {
-  if (!command.tokenizer.empty()) return command.tokenizer;
-  const std::string own = checkpoint + "/tokenizer.json";
-  return std::filesystem::exists(own) ? own : io::data_path("tokenizer/lastbit-8k.json");
-}
-
 int run_generate(GenerateCommand command) {
-  const std::string checkpoint = checkpoint_path(command.checkpoint);
-  const model::Transformer model = model::Transformer::load(checkpoint, model::find_numerics(command.numerics));
-  if (ops::value_dtype(model.numerics()) != tensor::DType::kF32)
-    core::fail_unsupported("numerics '{}': generate runs in FP32 and below", command.numerics);
-  const std::string path = tokenizer_path(command, checkpoint);
-  const text::Tokenizer tokenizer = corpus::load_tokenizer(path);
-  if (static_cast<std::int64_t>(tokenizer.id_limit()) > model.config().vocab_size)
-    core::fail_input("{}: {} tokens, expected at most the model's vocab_size, {}", path, tokenizer.id_limit(),
-                     model.config().vocab_size);
+  const LoadedModel loaded = load_for_eval(command.model);
+  const text::Tokenizer& tokenizer = loaded.tokenizer;
   std::vector<std::int64_t> prompt;
   for (const text::TokenId id : tokenizer.encode(command.prompt)) prompt.push_back(id);
   const auto end = tokenizer.find("<｜end▁of▁sentence｜>");
@@ -64,14 +40,15 @@ int run_generate(GenerateCommand command) {
     if (!command.as_json) std::cout << piece << std::flush;
   };
   if (!command.as_json) std::cout << command.prompt << std::flush;
-  const std::vector<std::int64_t> tokens = infer::generate(model, prompt, command.generate);
-  text += decoder.finish();
+  const std::vector<std::int64_t> tokens = infer::generate(loaded.model, prompt, command.generate);
+  const std::string rest = decoder.finish();
+  text += rest;
   if (!command.as_json) {
-    std::cout << decoder.finish() << '\n';
+    std::cout << rest << '\n';
     return core::kExitOk;
   }
   const nlohmann::json object{{"schema", 1},
-                              {"checkpoint", checkpoint},
+                              {"checkpoint", loaded.checkpoint},
                               {"seed", command.generate.seed},
                               {"prompt", command.prompt},
                               {"tokens", tokens},
@@ -85,12 +62,8 @@ int run_generate(GenerateCommand command) {
 void add_generate(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("generate", "Continue a text with a checkpoint");
   const auto options = std::make_shared<GenerateCommand>();
-  command->add_option("--checkpoint", options->checkpoint,
-                      "Hugging Face directory (default: the embedded checkpoint, data/checkpoints/tiny)");
+  add_eval_model(*command, options->model);
   command->add_option("--prompt", options->prompt, "What is continued")->required();
-  command->add_option("--tokenizer", options->tokenizer, "tokenizer.json (default: the checkpoint's)");
-  command->add_option("--numerics", options->numerics, "Arithmetic: a policy of `lastbit presets`, or FILE.toml")
-      ->capture_default_str();
   command->add_option("--max-tokens", options->generate.max_tokens, "At most so many")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24))
       ->capture_default_str();

@@ -180,9 +180,11 @@ class Run {
 
   RunResult diverged(const std::string& message) {
     const std::string path = checkpoints_.path_before_failure(trainer_.state().step);
+    const Clock::time_point start = Clock::now();
     checkpoints_.make();
     save_train_state(path, trainer_.state(), recipe_);
     write_report();
+    seconds_.checkpoints += seconds_from(start);
     return {RunEnd::kDiverged, fmt::format("{}; the state before that step is {}", message, path),
             summary(RunEnd::kDiverged)};
   }
