@@ -34,6 +34,7 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
   options.settings = {fmt::format("data.text=[\"{}\"]", folder.file("text.jsonl")),
                       "tokens=2000",
                       "data.sequence_tokens=32",
+                      "data.validation_share=0.2",
                       "batch.sequences=2",
                       "batch.micro_sequences=2",
                       "numerics=fp32",

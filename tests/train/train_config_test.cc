@@ -52,7 +52,7 @@ TEST(TrainConfig, RefusesWithTheKey) {
 }
 
 TEST(TrainConfig, PresetsAreWholeButForWhatTheUserBrings) {
-  EXPECT_EQ(train_presets(), (std::vector<std::string>{"base", "embedded", "micro", "small", "tiny"}));
+  EXPECT_EQ(train_presets(), (std::vector<std::string>{"base", "embedded", "micro", "small", "study", "tiny"}));
   const testing::TempDir folder;
   const TrainConfig micro = load_train_config("micro", {"learning_rate.peak=1e-4", "seed=9"}, folder.file("run"));
   EXPECT_EQ(micro.seed, 9U);
