@@ -87,8 +87,8 @@ TrainState load_train_state(const std::string& path, const json& recipe) {
   state.position = integer_of(file.attributes, "position", path);
   for (auto& [key, tensor] : file.tensors) {
     const std::size_t slash = key.find('/');
-    const auto part =
-        std::ranges::find_if(kParts, [&](const Part& candidate) { return key.substr(0, slash) == candidate.name; });
+    const std::string kind = key.substr(0, slash);
+    const auto part = std::ranges::find_if(kParts, [&kind](const Part& candidate) { return kind == candidate.name; });
     if (slash == std::string::npos || part == kParts.end()) core::fail_input("{}: unexpected dataset '{}'", path, key);
     (state.*part->tensors)[key.substr(slash + 1)] = std::move(tensor);
   }
