@@ -42,8 +42,6 @@ class TokenWindows {
   [[nodiscard]] const std::vector<std::int64_t>& token_bytes() const { return token_bytes_; }
 
  private:
-  struct Source;  // of shards: how many rows each has, and how to read one
-
   void load_text(const DataConfig& config);
   void load_shards(const DataConfig& config);
   void check_ids(const tensor::Tensor& ids, const std::string& what) const;
