@@ -28,6 +28,9 @@ void add_probe(CLI::App& app, Action& action);
 void add_study(CLI::App& app, Action& action);
 void add_tokenizer(CLI::App& app, Action& action);
 void add_data(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_generate(CLI::App& app, Action& action);
 void add_presets(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_sim(CLI::App& app, Action& action);
@@ -41,6 +44,9 @@ void add_sim_routing(CLI::App& app, Action& action);
 void add_sim_schedule(CLI::App& app, Action& action);
 void add_sim_train(CLI::App& app, Action& action);
 void add_sim_validate(CLI::App& app, Action& action);
+
+// Subcommands of eval beside text, attached by add_eval.
+void add_eval_tasks(CLI::App& eval, Action& action);
 
 // Subcommands of check, attached by add_check.
 void add_check_gpu_records(CLI::App& check, Action& action);

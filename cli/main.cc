@@ -31,6 +31,9 @@ void add_commands(CLI::App& app, Action& action) {
   add_study(app, action);
   add_tokenizer(app, action);
   add_data(app, action);
+  add_train(app, action);
+  add_eval(app, action);
+  add_generate(app, action);
   add_presets(app, action);
   add_doctor(app, action);
 }

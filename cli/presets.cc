@@ -1,4 +1,4 @@
-// lastbit presets: the models, clusters, jobs and numerics policies that come with the program.
+// lastbit presets: the models, clusters, jobs, training runs, studies and numerics policies that come with the program.
 #include <fmt/format.h>
 
 #include <iostream>
@@ -23,6 +23,8 @@ int run_presets() {
     print("model", name, model::summary_line(model::load_model_config(name)));
   for (const io::PresetFile& preset : io::list_presets("clusters")) print("cluster", preset.name, preset.comment);
   for (const io::PresetFile& preset : io::list_presets("jobs")) print("job", preset.name, preset.comment);
+  for (const io::PresetFile& preset : io::list_presets("train")) print("train", preset.name, preset.comment);
+  for (const io::PresetFile& preset : io::list_presets("studies")) print("study", preset.name, preset.comment);
   for (const std::string& name : ops::policy_names()) print("numerics", name, ops::describe_policy(name));
   return core::kExitOk;
 }
@@ -30,8 +32,8 @@ int run_presets() {
 }  // namespace
 
 void add_presets(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("presets", "List the models, clusters, jobs and numerics policies that come along");
+  CLI::App* command = app.add_subcommand(
+      "presets", "List the models, clusters, jobs, training runs, studies and numerics policies that come along");
   command->callback([&action] { action = run_presets; });
 }
 

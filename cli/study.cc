@@ -1,7 +1,10 @@
 // lastbit study: small experiments whose result is a table.
+#include "train/study.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -10,6 +13,7 @@
 #include "check/accumulation_study.h"
 #include "cli/command.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "io/unit_file.h"
 #include "numerics/units.h"
 
@@ -133,12 +137,52 @@ void add_accumulation(CLI::App& study, Action& action) {
   command->callback([options, &action] { action = [options] { return run_accumulation(*options); }; });
 }
 
+struct TrainStudy {
+  std::string name;
+  train::StudyOptions study;
+  std::string scale = "micro";
+};
+
+int run_train_study(TrainStudy options) {
+  const train::Study study = train::load_study(options.name);
+  if (options.study.output.empty()) options.study.output = "studies/" + options.name;
+  std::filesystem::create_directories(options.study.output);
+  if (options.scale == "small")  // for a long run elsewhere
+    options.study.settings.insert(options.study.settings.begin(),
+                                  {"model=\"small\"", "tokens=100000000", "data.sequence_tokens=512",
+                                   "batch.sequences=64", "batch.micro_sequences=8", "learning_rate.peak=1e-3"});
+  options.study.progress = [last = std::string()](const std::string& variant, const train::RunProgress& now) mutable {
+    if (!now.evaluation && variant == last) return;
+    last = variant;
+    core::log_info("{}: step {} of {}, loss {:.4f}, {:.0f} tokens/s, {:.0f} s left", variant, now.report.step,
+                   now.total_steps, now.report.main_loss, now.tokens_per_s, now.left_s);
+  };
+  const nlohmann::json results = train::run_study(study, options.study);
+  std::cout << train::study_text(results);
+  return core::kExitOk;
+}
+
+void add_train_study(CLI::App& study, Action& action) {
+  CLI::App* command = study.add_subcommand("train", "The same training run with one thing changed at a time");
+  const auto options = std::make_shared<TrainStudy>();
+  command->add_option("NAME", options->name, "A study of data/studies")->required();
+  command->add_option("--out", options->study.output, "Folder, where an interrupted study goes on (studies/NAME)");
+  command->add_option("--scale", options->scale, "micro (minutes here) or small (a long run elsewhere)")
+      ->check(CLI::IsMember({"micro", "small"}))
+      ->capture_default_str();
+  command->add_option("--set", options->study.settings, "Change a value of all runs, as in tokens=1000000; repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--commit", options->study.commit, "What to note beside the version in the results");
+  command->callback([&action, options] { action = [options] { return run_train_study(*options); }; });
+}
+
 }  // namespace
 
 void add_study(CLI::App& app, Action& action) {
-  CLI::App* study = app.add_subcommand("study", "Small experiments on the numerics");
+  CLI::App* study = app.add_subcommand("study", "Small experiments: on the numerics, and on training");
   study->require_subcommand(1);
   add_accumulation(*study, action);
+  add_train_study(*study, action);
 }
 
 }  // namespace lastbit::cli

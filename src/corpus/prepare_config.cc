@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "corpus/checksum.h"
+#include "io/checksum.h"
 #include "io/config_file.h"
 #include "io/config_reader.h"
 #include "io/data_dir.h"
@@ -167,7 +167,7 @@ json effective_config(const PrepareConfig& config) {
             {"shingle_words", config.shingle_words}}},
           {"tokenizer",
            {{"file", config.tokenizer},
-            {"crc32", crc32_of_file(config.tokenizer)},
+            {"crc32", io::crc32_of_file(config.tokenizer)},
             {"line_break_share", config.line_break_share}}},
           {"fim",
            {{"rate", fim.rate},

@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
-#include "corpus/checksum.h"
+#include "io/checksum.h"
 #include "io/config_reader.h"
 #include "io/file_bytes.h"
 #include "io/hdf5.h"
@@ -84,7 +84,7 @@ class ShardWriter {
     io::save_hdf5(path, arrays(packing, order, documents));
     const auto file = io::FileBytes::open(path);
     entry.bytes = std::ssize(file->bytes());
-    entry.crc32 = crc32_of(file->bytes());
+    entry.crc32 = io::crc32_of(file->bytes());
     return entry;
   }
 
@@ -191,7 +191,7 @@ Shard load_shard(const ShardIndex& index, std::size_t shard) {
   const auto file = io::FileBytes::open(path);
   if (std::ssize(file->bytes()) != entry.bytes)
     core::fail_input("{}: {} bytes, expected {} as the index says", path, file->bytes().size(), entry.bytes);
-  if (const std::uint32_t sum = crc32_of(file->bytes()); sum != entry.crc32)
+  if (const std::uint32_t sum = io::crc32_of(file->bytes()); sum != entry.crc32)
     core::fail_input("{}: checksum {:08x}, expected {:08x} as the index says", path, sum, entry.crc32);
   Shard result{io::load_hdf5_array(path, "tokens"), io::load_hdf5_array(path, "segments")};
   const tensor::Shape expected{entry.windows, index.window_tokens};

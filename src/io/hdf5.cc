@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <mutex>
@@ -340,9 +341,53 @@ class Hdf5Reader {
   std::set<std::string> names_;
 };
 
+// A file that exists in memory alone: the library crashes at the program's end after a disk was full.
+// (H5Fget_file_image of 1.10 leaves a wrong checksum in the superblock of this format while the file is open; when it
+// has been closed its bytes are right.)
+class MemoryFile {
+ public:
+  // Makes `access` open files here. One file; it is closed before this object goes.
+  [[nodiscard]] bool use(hid_t access) {
+    H5FD_file_image_callbacks_t callbacks{};
+    callbacks.image_malloc = [](std::size_t size, H5FD_file_image_op_t, void* self) { return grow(self, size); };
+    callbacks.image_realloc = [](void*, std::size_t size, H5FD_file_image_op_t, void* self) {
+      return grow(self, size);
+    };
+    callbacks.image_memcpy = [](void* to, const void* from, std::size_t size, H5FD_file_image_op_t, void*) {
+      return std::memcpy(to, from, size);
+    };
+    callbacks.image_free = [](void*, H5FD_file_image_op_t, void*) { return herr_t{0}; };  // the bytes stay with us
+    callbacks.udata_copy = [](void* self) { return self; };
+    callbacks.udata_free = [](void*) { return herr_t{0}; };
+    callbacks.udata = this;
+    constexpr std::size_t kStep = std::size_t{1} << 24U;  // by which the file grows
+    return H5Pset_fapl_core(access, kStep, false) >= 0 && H5Pset_file_image_callbacks(access, &callbacks) >= 0;
+  }
+
+  // Of the closed file: without the room that is left, by the end that its superblock (version 2) names.
+  [[nodiscard]] std::vector<std::byte> take() {
+    constexpr std::size_t kEndOfFile = 28;
+    core::check(bytes_.size() > kEndOfFile + sizeof(std::uint64_t), "a closed HDF5 file has a superblock");
+    std::uint64_t end = 0;
+    std::memcpy(&end, bytes_.data() + kEndOfFile, sizeof end);
+    core::check(end <= bytes_.size(), "an HDF5 file ends where its superblock says");
+    bytes_.resize(end);
+    return std::move(bytes_);
+  }
+
+ private:
+  static void* grow(void* self, std::size_t size) {
+    std::vector<std::byte>& bytes = static_cast<MemoryFile*>(self)->bytes_;
+    bytes.resize(size);
+    return bytes.data();
+  }
+
+  std::vector<std::byte> bytes_;
+};
+
 class Hdf5Writer {
  public:
-  Hdf5Writer(std::string path, const std::string& temporary)
+  Hdf5Writer(std::string path, MemoryFile& memory)
       : path_(std::move(path)),
         groups_(H5Pcreate(H5P_GROUP_CREATE), H5Pclose),
         datasets_(H5Pcreate(H5P_DATASET_CREATE), H5Pclose),
@@ -354,12 +399,20 @@ class Hdf5Writer {
         H5Pset_obj_track_times(creation.get(), false) >= 0 && H5Pset_obj_track_times(groups_.get(), false) >= 0 &&
         H5Pset_obj_track_times(datasets_.get(), false) >= 0 && H5Pset_char_encoding(links_.get(), H5T_CSET_UTF8) >= 0 &&
         // the oldest format whose structures carry checksums
-        H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0;
+        H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 && memory.use(access.get());
     require(planned, "the file");
-    file_ = Handle(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
+    file_ = Handle(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
     require(file_.valid(), "the file");
   }
 
+  // Everything, and closes the file.
+  void write_all(const NamedTensors& tensors, const ObjectAttributes& attributes) {
+    for (const auto& [key, tensor] : tensors) write(key, tensor);
+    for (const auto& [object, values] : attributes) write_attributes(object, values);
+    require(file_.reset() >= 0, "the file");
+  }
+
+ private:
   void write(const std::string& key, const Tensor& tensor) const {
     require_name(key);
     for (std::size_t slash = key.find('/'); slash != std::string::npos; slash = key.find('/', slash + 1))
@@ -394,9 +447,6 @@ class Hdf5Writer {
     }
   }
 
-  void close() { require(file_.reset() >= 0, "the file"); }
-
- private:
   void require(bool condition, const std::string& what) const {
     if (!condition) core::fail_io("{}: cannot write {}: {}", path_, what, last_error());
   }
@@ -472,13 +522,18 @@ Attributes load_hdf5_attributes(const std::string& path, const std::string& obje
   return Hdf5Reader(path).attributes(object);
 }
 
-void save_hdf5(const std::string& path, const NamedTensors& tensors, const ObjectAttributes& attributes) {
+std::vector<std::byte> hdf5_image(const std::string& name, const NamedTensors& tensors,
+                                  const ObjectAttributes& attributes) {
   const Session session;
+  MemoryFile memory;
+  Hdf5Writer writer(name, memory);
+  writer.write_all(tensors, attributes);
+  return memory.take();
+}
+
+void save_hdf5(const std::string& path, const NamedTensors& tensors, const ObjectAttributes& attributes) {
   AtomicFile target(path);
-  Hdf5Writer writer(path, target.temporary_path());
-  for (const auto& [key, tensor] : tensors) writer.write(key, tensor);
-  for (const auto& [object, values] : attributes) writer.write_attributes(object, values);
-  writer.close();
+  target.write(hdf5_image(path, tensors, attributes));
   target.commit();
 }
 

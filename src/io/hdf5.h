@@ -1,6 +1,7 @@
 // Arrays in HDF5 files: one dataset an array, groups written as "group/name".
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -31,6 +32,11 @@ using ObjectAttributes = std::map<std::string, Attributes>;
 // Contiguous little-endian datasets without time stamps: the same tensors give the same bytes. A '.' in a name stays
 // in it; a '/' makes groups. Attributes go to groups that the datasets' names make, and to datasets.
 void save_hdf5(const std::string& path, const tensor::NamedTensors& tensors, const ObjectAttributes& attributes = {});
+
+// The bytes of such a file, made in memory, so that writing them can fail without the library's knowledge. `name`
+// stands for it in messages.
+[[nodiscard]] std::vector<std::byte> hdf5_image(const std::string& name, const tensor::NamedTensors& tensors,
+                                                const ObjectAttributes& attributes);
 
 // The attributes of one object; those of other types than Attribute's are left out. Errors: no such object.
 [[nodiscard]] Attributes load_hdf5_attributes(const std::string& path, const std::string& object);

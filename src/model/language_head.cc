@@ -91,7 +91,7 @@ Tensor LanguageHead::backward_norm(const Tensor& dnormed) const {
   return norm_ ? norm_->backward(dnormed, hidden_) : dnormed;
 }
 
-Tensor targets_ahead(const Tensor& ids, std::int64_t ahead, std::int64_t tokens) {
+Tensor targets_ahead(const Tensor& ids, std::int64_t ahead, std::int64_t tokens, const Tensor* padding) {
   const std::int64_t length = ids.dim(1);
   Tensor targets = Tensor::empty(tensor::DType::kI64, {ids.dim(0), tokens});
   const auto id = ids.values<std::int64_t>();
@@ -100,7 +100,18 @@ Tensor targets_ahead(const Tensor& ids, std::int64_t ahead, std::int64_t tokens)
     for (std::int64_t i = 0; i < tokens; ++i)
       target[static_cast<std::size_t>(row * tokens + i)] =
           i + ahead < length ? id[static_cast<std::size_t>(row * length + i + ahead)] : ops::kNoTarget;
+  if (padding == nullptr) return targets;
+  const auto is_padding = padding->values<bool>();
+  for (std::int64_t row = 0; row < ids.dim(0); ++row)
+    for (std::int64_t i = 0; i < std::min(tokens, length - ahead); ++i)
+      if (is_padding[static_cast<std::size_t>(row * length + i + ahead)])
+        target[static_cast<std::size_t>(row * tokens + i)] = ops::kNoTarget;
   return targets;
+}
+
+std::int64_t count_targets(const Tensor& targets) {
+  const auto all = targets.values<std::int64_t>();
+  return std::ranges::count_if(all, [](std::int64_t target) { return target != ops::kNoTarget; });
 }
 
 }  // namespace lastbit::model

@@ -53,7 +53,11 @@ class LanguageHead {
   tensor::Tensor dnormed_;
 };
 
-// The mean next-token targets of rows: targets[b, i] = ids[b, i + ahead], none for the last `ahead`. ids [B, S].
-[[nodiscard]] tensor::Tensor targets_ahead(const tensor::Tensor& ids, std::int64_t ahead, std::int64_t tokens);
+// The targets of rows: targets[b, i] = ids[b, i + ahead], none for the last `ahead` and where that token is padding.
+// ids [B, S]; padding [B, S] bool, or null.
+[[nodiscard]] tensor::Tensor targets_ahead(const tensor::Tensor& ids, std::int64_t ahead, std::int64_t tokens,
+                                           const tensor::Tensor* padding = nullptr);
+// How many of them are targets.
+[[nodiscard]] std::int64_t count_targets(const tensor::Tensor& targets);
 
 }  // namespace lastbit::model

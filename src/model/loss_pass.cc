@@ -32,7 +32,7 @@ double total_loss(const LossResult& result, const LossOptions& options) {
 
 LossResult Transformer::loss_and_gradients(const Tensor& given_ids, const LossOptions& options,
                                            Gradients& gradients) const {
-  Taps taps(require_taps(options.taps, gradient_tap_names(), config_));
+  Taps taps(require_taps(options.taps, gradient_tap_names(), config_), options.watch);
   const Tensor ids = given_ids.contiguous();
   check_ids(ids);
   if (ids.dim(1) < 2)
@@ -51,6 +51,10 @@ LossResult Transformer::loss_and_gradients(const Tensor& given_ids, const LossOp
   context.randomness = options.randomness;
   context.routing = &result.routing;
   context.gradients = &gradients;
+  if (options.padding.size() > 0) {
+    core::check(options.padding.shape() == ids.shape(), "padding is said of every token");
+    context.padding = &options.padding;
+  }
 
   Tensor hidden = embed(ids, context);
   std::vector<std::unique_ptr<BlockPass>> blocks;
@@ -62,8 +66,8 @@ LossResult Transformer::loss_and_gradients(const Tensor& given_ids, const LossOp
   const Tensor normed = head.normalise(hidden);
   taps.record("hidden.final_norm", normed);
 
-  const auto targets = static_cast<double>(ids.dim(0) * (ids.dim(1) - 1));
-  result.main = head.loss(targets_ahead(ids, 1, ids.dim(1)), 1 / targets);
+  const Tensor targets = targets_ahead(ids, 1, ids.dim(1), context.padding);
+  result.main = head.loss(targets, 1 / static_cast<double>(count_targets(targets)));
   Tensor dnormed = head.normed_gradient();
   Tensor dstream;  // what MTP adds to the gradient of the residual stream
   if (options.mtp) {

@@ -59,12 +59,12 @@ void MedusaPass::forward(const Tensor& normed, bool with_gradient) {
     Tensor added = ops::swiglu(head->gate, ones_);
     ops::settle(added, context_.numerics);
     static_cast<void>(head->output.normalise(add_settled(normed, added, context_)));
+    const Tensor targets = targets_ahead(ids_, ahead, ids_.dim(1), context_.padding);
     std::optional<double> scale;
     if (with_gradient) {
-      const auto targets = static_cast<double>(ids_.dim(0) * (ids_.dim(1) - ahead));
-      scale = options_.weight / static_cast<double>(heads_.size()) / targets;
+      scale = options_.weight / static_cast<double>(heads_.size()) / static_cast<double>(count_targets(targets));
     }
-    losses_.push_back(head->output.loss(targets_ahead(ids_, ahead, ids_.dim(1)), scale));
+    losses_.push_back(head->output.loss(targets, scale));
   }
 }
 

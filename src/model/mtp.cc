@@ -102,12 +102,12 @@ void MtpPass::forward(const Tensor& hidden, const Tensor& normed, bool with_grad
   for (const auto& module : modules_) {
     const Tensor stream = run(*module, previous);
     const Tensor& after_norm = module->head.normalise(stream);
-    const Tensor targets = targets_ahead(ids_, module->depth + 1, ids_.dim(1) - module->depth);
+    const Tensor targets = targets_ahead(ids_, module->depth + 1, ids_.dim(1) - module->depth, context_.padding);
     std::optional<double> scale;
     if (with_gradient) {
-      const std::int64_t left_out = options_.over_all_tokens ? 1 : module->depth + 1;
-      const auto count = static_cast<double>(ids_.dim(0) * (ids_.dim(1) - left_out));
-      scale = options_.weight / static_cast<double>(modules_.size()) / count;
+      const std::int64_t count =
+          count_targets(options_.over_all_tokens ? targets_ahead(ids_, 1, ids_.dim(1), context_.padding) : targets);
+      scale = options_.weight / static_cast<double>(modules_.size()) / static_cast<double>(count);
     }
     losses_.push_back(module->head.loss(targets, scale));
     previous = paper ? stream : after_norm;

@@ -60,10 +60,11 @@ struct PassContext {
   std::optional<Randomness> randomness = {};     // jitter and random second experts; without: neither, as in evaluation
   std::vector<LayerRouting>* routing = nullptr;  // gets an entry from each MoE layer
   Gradients* gradients = nullptr;                // added to by backward()
+  const tensor::Tensor* padding = nullptr;       // [B, S] bool: tokens that are nobody's target
 
   [[nodiscard]] PassContext with_layout(const TokenLayout& other) const {
-    return {config,   weights, numerics,  rope,         other,      taps,    shadow,   cache,
-            mla_form, keep,    recompute, balance_loss, randomness, routing, gradients};
+    return {config,   weights, numerics,  rope,         other,      taps,    shadow,    cache,
+            mla_form, keep,    recompute, balance_loss, randomness, routing, gradients, padding};
   }
 };
 

@@ -40,6 +40,8 @@ struct LossOptions {
   std::optional<Randomness> randomness = Randomness{};
   Recompute recompute;
   ops::Shadow* shadow = nullptr;
+  tensor::Tensor padding;     // [B, S] bool: tokens that no loss asks for; without elements: none
+  TapWatch* watch = nullptr;  // gets the first tap that is not finite
 };
 
 struct LossResult {

@@ -27,10 +27,13 @@ const std::map<std::string, std::set<std::string>>& allowed_includes() {
       {"model", {"core", "numerics", "tensor", "ops", "io"}},
       {"text", {"core"}},
       {"corpus", {"core", "tensor", "io", "text"}},
-      {"train", {"core", "numerics", "tensor", "ops", "model", "io", "text"}},
+      {"train", {"core", "numerics", "tensor", "ops", "model", "io", "text", "corpus"}},
       {"infer", {"core", "numerics", "tensor", "ops", "model", "io", "text"}},
+      {"eval", {"core", "numerics", "tensor", "ops", "model", "io", "text", "corpus", "infer"}},
       {"sim", {"core", "io", "ops/cost.h", "model/config.h", "model/config_file.h", "model/counts.h"}},
-      {"cli", {"core", "numerics", "tensor", "io", "ops", "model", "text", "corpus", "train", "infer", "check", "sim"}},
+      {"cli",
+       {"core", "numerics", "tensor", "io", "ops", "model", "text", "corpus", "train", "infer", "eval", "check",
+        "sim"}},
   };
   return table;
 }

@@ -7,11 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-
-#include "support/shared.h"
 
 extern char** environ;
 
@@ -27,10 +26,9 @@ std::string read_text(const std::filesystem::path& path) {
 
 }  // namespace
 
-CliResult run_cli(const std::vector<std::string>& args, const std::string& out_path) {
-  const TempDir capture;
-  const std::string out = out_path.empty() ? capture.file("out") : out_path;
-  const std::string err = capture.file("err");
+CliProcess::CliProcess(const std::vector<std::string>& args, const std::string& out_path)
+    : out_(out_path.empty() ? capture_.file("out") : out_path), keeps_out_(!out_path.empty()) {
+  const std::string err = capture_.file("err");
   std::vector<std::string> words{LASTBIT_PROGRAM};
   words.insert(words.end(), args.begin(), args.end());
   std::vector<char*> argv;
@@ -39,17 +37,38 @@ CliResult run_cli(const std::vector<std::string>& args, const std::string& out_p
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT, 0600);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out_.c_str(), O_WRONLY | O_CREAT, 0600);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT, 0600);
-  pid_t child = 0;
-  const int failed = posix_spawn(&child, LASTBIT_PROGRAM, &actions, nullptr, argv.data(), environ);
+  const int failed = posix_spawn(&child_, LASTBIT_PROGRAM, &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   EXPECT_EQ(failed, 0) << "cannot start " << LASTBIT_PROGRAM;
-  if (failed != 0) return {};
-  int status = 0;
-  waitpid(child, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-          out_path.empty() ? read_text(out) : std::string(), read_text(err)};
+  if (failed != 0) child_ = 0;
+}
+
+CliProcess::~CliProcess() {
+  if (!running()) return;
+  send(SIGKILL);
+  waitpid(child_, &status_, 0);
+}
+
+void CliProcess::send(int signal) const {
+  if (child_ != 0) kill(child_, signal);
+}
+
+bool CliProcess::running() {
+  if (child_ != 0 && waitpid(child_, &status_, WNOHANG) == child_) child_ = 0;
+  return child_ != 0;
+}
+
+CliResult CliProcess::wait() {
+  if (child_ != 0) waitpid(child_, &status_, 0);
+  child_ = 0;
+  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_),
+          keeps_out_ ? std::string() : read_text(out_), read_text(capture_.file("err"))};
+}
+
+CliResult run_cli(const std::vector<std::string>& args, const std::string& out_path) {
+  return CliProcess(args, out_path).wait();
 }
 
 std::string program() { return LASTBIT_PROGRAM; }

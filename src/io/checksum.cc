@@ -1,4 +1,4 @@
-#include "corpus/checksum.h"
+#include "io/checksum.h"
 
 #include <zlib.h>
 
@@ -6,7 +6,7 @@
 
 #include "io/file_bytes.h"
 
-namespace lastbit::corpus {
+namespace lastbit::io {
 
 std::uint32_t crc32_of(std::span<const std::byte> bytes) {
   uLong sum = ::crc32(0, nullptr, 0);
@@ -19,4 +19,4 @@ std::uint32_t crc32_of(std::span<const std::byte> bytes) {
 
 std::uint32_t crc32_of_file(const std::string& path) { return crc32_of(io::FileBytes::open(path)->bytes()); }
 
-}  // namespace lastbit::corpus
+}  // namespace lastbit::io

@@ -6,10 +6,10 @@
 #include <span>
 #include <string>
 
-namespace lastbit::corpus {
+namespace lastbit::io {
 
 [[nodiscard]] std::uint32_t crc32_of(std::span<const std::byte> bytes);
 // Errors: as io::FileBytes::open.
 [[nodiscard]] std::uint32_t crc32_of_file(const std::string& path);
 
-}  // namespace lastbit::corpus
+}  // namespace lastbit::io

@@ -1,0 +1,260 @@
+#include "train/study.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include "core/error.h"
+#include "core/suggest.h"
+#include "core/version.h"
+#include "io/atomic_file.h"
+#include "io/config_file.h"
+#include "io/config_reader.h"
+#include "io/data_dir.h"
+#include "io/preset_list.h"
+#include "io/svg_chart.h"
+#include "train/metrics_log.h"
+
+namespace lastbit::train {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<std::string>& measures() {
+  static const std::vector<std::string> kMeasures{"relative_difference", "validation_difference", "max_violation"};
+  return kMeasures;
+}
+
+void require_variant(const Study& study, const std::string& name, const std::string& file, const std::string& key) {
+  const bool there =
+      std::ranges::any_of(study.variants, [&](const StudyVariant& variant) { return variant.name == name; });
+  if (!there) core::fail_input("{}: key '{}': found '{}', expected the name of a variant", file, key, name);
+}
+
+// The losses of a run by step.
+std::map<std::int64_t, double> losses_of(const std::vector<json>& lines) {
+  std::map<std::int64_t, double> losses;
+  for (const json& line : lines)
+    if (line.contains("main_loss")) losses[line.at("step").get<std::int64_t>()] = line.at("main_loss").get<double>();
+  return losses;
+}
+
+// The mean over the steps of the last third of `value`, which may leave a step out.
+template <typename Value>
+double last_third(std::int64_t steps, const Value& value) {
+  double sum = 0;
+  std::int64_t count = 0;
+  for (std::int64_t step = steps - steps / 3; step <= steps; ++step)
+    if (const std::optional<double> x = value(step)) {
+      sum += *x;
+      ++count;
+    }
+  return count == 0 ? 0 : sum / static_cast<double>(count);
+}
+
+json measure_variant(const std::vector<json>& lines, const std::vector<json>& reference) {
+  const std::map<std::int64_t, double> losses = losses_of(lines);
+  const std::map<std::int64_t, double> others = losses_of(reference);
+  std::map<std::int64_t, double> violations;
+  json validation;
+  json other_validation;
+  double seconds = 0;
+  std::int64_t tokens = 0;
+  for (const json& line : lines) {
+    if (line.contains("max_violation"))
+      violations[line.at("step").get<std::int64_t>()] = line.at("max_violation").get<double>();
+    if (line.contains("validation")) validation = line.at("validation");
+    if (line.contains("step_s")) seconds += line.at("step_s").get<double>();
+    if (line.contains("tokens")) tokens = line.at("tokens").get<std::int64_t>();
+  }
+  for (const json& line : reference)
+    if (line.contains("validation")) other_validation = line.at("validation");
+  const std::int64_t steps = losses.empty() ? 0 : losses.rbegin()->first;
+  const auto at = [](const std::map<std::int64_t, double>& values, std::int64_t step) {
+    const auto found = values.find(step);
+    return found == values.end() ? std::nullopt : std::optional(found->second);
+  };
+  json result = {{"steps", steps},
+                 {"tokens", tokens},
+                 {"parameters", lines.front().value("parameters", std::int64_t{0})},
+                 {"loss", last_third(steps, [&](std::int64_t step) { return at(losses, step); })},
+                 {"relative_difference", last_third(steps,
+                                                    [&](std::int64_t step) -> std::optional<double> {
+                                                      const auto own = at(losses, step);
+                                                      const auto other = at(others, step);
+                                                      if (!own || !other) return std::nullopt;
+                                                      return (*own - *other) / *other;
+                                                    })},
+                 {"max_violation", last_third(steps, [&](std::int64_t step) { return at(violations, step); })},
+                 {"tokens_per_s", seconds > 0 ? static_cast<double>(tokens) / seconds : 0},
+                 {"seconds", seconds}};
+  if (validation.is_object() && other_validation.is_object()) {
+    result["validation_loss"] = validation.at("loss");
+    result["bits_per_byte"] = validation.at("bits_per_byte");
+    const double other = other_validation.at("loss").get<double>();
+    result["validation_difference"] = (validation.at("loss").get<double>() - other) / other;
+  }
+  return result;
+}
+
+std::string today() {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  return fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
+}
+
+json hold_claims(const Study& study, const json& results) {
+  json held = json::array();
+  for (const StudyClaim& claim : study.claims) {
+    const double value = results.at(claim.variant).value(claim.measure, 0.0);
+    // "Below 0.25 %" is said of the size of a difference, "below 0" of its sign.
+    const double compared = claim.below > 0 ? std::abs(value) : value;
+    held.push_back({{"variant", claim.variant},
+                    {"measure", claim.measure},
+                    {"bound", claim.below},
+                    {"side", claim.above ? "above" : "below"},
+                    {"source", claim.source},
+                    {"value", value},
+                    {"holds", claim.above ? compared > claim.below : compared < claim.below}});
+  }
+  return held;
+}
+
+std::string loss_chart(const std::string& title, const std::map<std::string, std::vector<json>>& lines,
+                       const Study& study) {
+  std::vector<io::ChartSeries> all;
+  for (const StudyVariant& variant : study.variants) {
+    io::ChartSeries series{variant.name, {}};
+    for (const auto& [step, loss] : losses_of(lines.at(variant.name)))
+      series.points.emplace_back(static_cast<double>(step), loss);
+    all.push_back(std::move(series));
+  }
+  return io::line_chart_svg({title, "step", "training loss, nats a token", all});
+}
+
+}  // namespace
+
+std::vector<std::string> study_names() {
+  std::vector<std::string> names;
+  for (const io::PresetFile& preset : io::list_presets("studies")) names.push_back(preset.name);
+  return names;
+}
+
+Study load_study(const std::string& name) {
+  const std::vector<std::string> names = study_names();
+  if (std::ranges::find(names, name) == names.end())
+    core::fail_input("unknown study '{}'{}; there are: {}", name, core::suggestion(name, names),
+                     fmt::join(names, ", "));
+  const std::string file = io::data_path("studies/" + name + ".toml");
+  const io::ConfigReader reader(io::load_config_file(file), file);
+  Study study;
+  study.name = name;
+  study.title = reader.require<std::string>("title");
+  study.question = reader.require<std::string>("question");
+  study.base = reader.get_or<std::string>("base", "study");
+  study.reference = reader.require<std::string>("reference");
+  for (const io::ConfigReader& variant : reader.require_objects("variant")) {
+    study.variants.push_back(
+        {variant.require<std::string>("name"), variant.require<std::vector<std::string>>("settings")});
+    variant.finish();
+  }
+  require_variant(study, study.reference, file, "reference");
+  if (reader.has("claim"))
+    for (const io::ConfigReader& one : reader.require_objects("claim")) {
+      StudyClaim claim;
+      claim.variant = one.require<std::string>("variant");
+      require_variant(study, claim.variant, file, "claim.variant");
+      claim.measure = one.require_one_of("measure", measures());
+      claim.above = one.has("above");
+      claim.below = one.require<double>(claim.above ? "above" : "below");
+      claim.source = one.require<std::string>("source");
+      one.finish();
+      study.claims.push_back(std::move(claim));
+    }
+  reader.finish();
+  return study;
+}
+
+json run_study(const Study& study, const StudyOptions& options) {
+  json object = {{"schema", 1},
+                 {"study", study.name},
+                 {"title", study.title},
+                 {"question", study.question},
+                 {"base", study.base},
+                 {"reference", study.reference},
+                 {"settings", options.settings},
+                 {"version", core::version()},
+                 {"commit", options.commit},
+                 {"date", today()}};
+  std::map<std::string, std::vector<json>> lines;
+  for (const StudyVariant& variant : study.variants) {
+    std::vector<std::string> settings = variant.settings;
+    settings.insert(settings.end(), options.settings.begin(), options.settings.end());
+    const std::string folder = options.output + "/" + variant.name;
+    const TrainConfig config = load_train_config(study.base, settings, folder);
+    RunOptions run;
+    run.resume = true;
+    run.stop = options.stop;
+    if (options.progress) run.progress = [&](const RunProgress& now) { options.progress(variant.name, now); };
+    const RunResult result = train(config, run);
+    if (result.end == RunEnd::kStopped) return object;
+    object["diverged"][variant.name] = result.message;
+    object["variants"][variant.name] = variant.settings;
+    object["seed"] = config.seed;
+    lines[variant.name] = read_metrics(folder + "/metrics.jsonl");
+  }
+  for (const StudyVariant& variant : study.variants)
+    object["results"][variant.name] = measure_variant(lines.at(variant.name), lines.at(study.reference));
+  json order = json::array();
+  for (const StudyVariant& variant : study.variants) order.push_back(variant.name);
+  object["order"] = order;
+  object["claims"] = hold_claims(study, object["results"]);
+  io::write_text_file(options.output + "/results.json", object.dump(1) + "\n");
+  io::write_text_file(options.output + "/README.md", study_text(object));
+  io::write_text_file(options.output + "/loss.svg", loss_chart(study.title, lines, study));
+  return object;
+}
+
+std::string study_text(const json& results) {
+  const auto text = [&results](const char* key) { return results.at(key).get<std::string>(); };
+  std::string out = fmt::format("# {}\n\n{}\n\n", text("title"), text("question"));
+  out += "| variant | loss | against " + text("reference") +
+         " | held-out bits a byte | MaxVio | tokens/s | seconds |\n|---|---|---|---|---|---|---|\n";
+  for (const json& name : results.at("order")) {
+    const json& row = results.at("results").at(name.get<std::string>());
+    out += fmt::format("| {} | {:.4f} | {:+.3f} % | {:.4f} | {:.2f} | {:.0f} | {:.0f} |\n", name.get<std::string>(),
+                       row.at("loss").get<double>(), 100 * row.at("relative_difference").get<double>(),
+                       row.value("bits_per_byte", 0.0), row.at("max_violation").get<double>(),
+                       row.at("tokens_per_s").get<double>(), row.at("seconds").get<double>());
+  }
+  const json& first = results.at("results").at(text("reference"));
+  out += fmt::format(
+      "\nLoss (nats a token), its difference and MaxVio (the most loaded layer's) are means over the last third of {} "
+      "steps, {} tokens.\n",
+      first.at("steps").get<std::int64_t>(), first.at("tokens").get<std::int64_t>());
+  for (const auto& [name, message] : results.at("diverged").items())
+    if (!message.get<std::string>().empty())
+      out += fmt::format("\n`{}` diverged: {}\n", name, message.get<std::string>());
+  for (const json& claim : results.at("claims"))
+    out += fmt::format("\n- {}: {} of `{}` is {:.3g}, {} {} {:.3g}: it {} at this size.\n",
+                       claim.at("source").get<std::string>(), claim.at("measure").get<std::string>(),
+                       claim.at("variant").get<std::string>(), claim.at("value").get<double>(), "claimed",
+                       claim.at("side").get<std::string>(), claim.at("bound").get<double>(),
+                       claim.at("holds").get<bool>() ? "holds" : "does not hold");
+  out += fmt::format(
+      "\n![loss](loss.svg)\n\nBase `{}`, seed {}{}{}, Lastbit {}{}, {}. Again: `lastbit study train {}`.\n",
+      text("base"), results.at("seed").get<std::uint64_t>(), results.at("settings").empty() ? "" : ", --set ",
+      fmt::join(results.at("settings").get<std::vector<std::string>>(), " --set "), text("version"),
+      text("commit").empty() ? "" : " at " + text("commit"), text("date"), text("study"));
+  return out;
+}
+
+}  // namespace lastbit::train
