@@ -38,7 +38,7 @@ void for_stretches(std::int64_t size, Body body) {
 }
 
 template <typename T>
-Tensor forward(const Tensor& gate, const Tensor& up) {
+Tensor gated_forward(const Tensor& gate, const Tensor& up) {
   const T* g = gate.values<T>().data();
   const T* u = up.values<T>().data();
   Tensor result = Tensor::empty(gate.dtype(), gate.shape());
@@ -52,7 +52,7 @@ Tensor forward(const Tensor& gate, const Tensor& up) {
 }
 
 template <typename T>
-SwigluGradients backward(const Tensor& dy, const Tensor& gate, const Tensor& up) {
+SwigluGradients gated_backward(const Tensor& dy, const Tensor& gate, const Tensor& up) {
   const T* upstream = dy.values<T>().data();
   const T* g = gate.values<T>().data();
   const T* u = up.values<T>().data();
@@ -79,7 +79,7 @@ SwigluGradients backward(const Tensor& dy, const Tensor& gate, const Tensor& up)
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
   core::check(gate.shape() == up.shape() && gate.dtype() == up.dtype(), "swiglu: gate and up of one shape and type");
   return with_element_type(gate.dtype(), "swiglu: gate is FP32 or FP64",
-                           [&](auto zero) { return forward<decltype(zero)>(gate, up); });
+                           [&](auto zero) { return gated_forward<decltype(zero)>(gate, up); });
 }
 
 SwigluGradients swiglu_backward(const Tensor& dy, const Tensor& gate, const Tensor& up) {
@@ -87,7 +87,7 @@ SwigluGradients swiglu_backward(const Tensor& dy, const Tensor& gate, const Tens
                   dy.dtype() == gate.dtype(),
               "swiglu_backward: dy, gate and up of one shape and type");
   return with_element_type(gate.dtype(), "swiglu_backward: gate is FP32 or FP64",
-                           [&](auto zero) { return backward<decltype(zero)>(dy, gate, up); });
+                           [&](auto zero) { return gated_backward<decltype(zero)>(dy, gate, up); });
 }
 
 }  // namespace lastbit::ops
