@@ -18,6 +18,11 @@ if(LASTBIT_SCALAR)
   target_compile_definitions(lastbit_flags INTERFACE HWY_COMPILE_ONLY_SCALAR)
 endif()
 
+# Vectorised sources are compiled once for every instruction set; sanitizers look at two of them.
+if(LASTBIT_LEAST_TARGETS)
+  target_compile_definitions(lastbit_flags INTERFACE "HWY_DISABLED_TARGETS=(HWY_AVX3_DL|HWY_AVX3|HWY_SSSE3)")
+endif()
+
 # lastbit_precompile(TARGET HEADER...): headers that most sources of the target read. Off, every file must still compile.
 function(lastbit_precompile target)
   if(LASTBIT_PCH)

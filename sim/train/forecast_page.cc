@@ -31,7 +31,7 @@ std::string key_figure(const char* label, const std::string& value, const std::s
                      escaped(note));
 }
 
-// "published 19.926 (-6.5 %)", or what stands there otherwise.
+// "published VALUE (ERROR %)", or what stands there otherwise.
 std::string beside(const Forecast& forecast, const char* key, double predicted, double scale, int digits,
                    const std::string& otherwise) {
   const auto found = forecast.published.find(key);
