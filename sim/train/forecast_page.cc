@@ -13,7 +13,6 @@ namespace {
 
 using report::escaped;
 
-
 std::string title_of(const Forecast& forecast) {
   std::string title = fmt::format("{} on {}, {}", forecast.model_name, forecast.cluster.name, forecast.job.name);
   for (const std::string& setting : forecast.settings) title += ", " + setting;

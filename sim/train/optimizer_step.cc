@@ -79,9 +79,7 @@ ShardTraffic shard_traffic(const cost::CostModel& cost, const model::ModelConfig
   ShardTraffic traffic;
   if (job.layout.zero_stage < 2 || cost.without()[cost::Cause::kGradientTraffic]) return traffic;
   const RankParameters held = stage_parameters(model, units, job.layout.expert, job.layout.tensor);
-  const auto collect = [&](double bytes) {
-    return stage_collective_time(cost, job, held, bytes, stage_ranks, copies);
-  };
+  const auto collect = [&](double bytes) { return stage_collective_time(cost, job, held, bytes, stage_ranks, copies); };
   const double gather_s = job.layout.zero_stage >= 3 ? collect(job.precision.parameter_bytes) : 0;
   traffic.forward_s = gather_s;
   traffic.backward_s = gather_s + collect(job.precision.gradient_bytes);
