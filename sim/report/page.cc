@@ -117,16 +117,16 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
                        std::string_view x_unit, std::string_view y_unit) {
   constexpr double kWidth = 400;
   constexpr double kHeight = 230;
-  constexpr double kLeft = 40;
+  constexpr double kPlotLeft = 40;
   constexpr double kBottom = 34;
-  constexpr double kTop = 14;
+  constexpr double kPlotTop = 14;
   double most = limit;
   for (const Step& step : steps) most = std::max(most, step.value);
   most = most > 0 ? most * 1.05 : 1;
   const double right = kWidth - 8;
   const double base = kHeight - kBottom;
-  const auto x = [&](double at) { return kLeft + (end > 0 ? at / end : 0) * (right - kLeft); };
-  const auto y = [&](double value) { return base - value / most * (base - kTop); };
+  const auto x = [&](double at) { return kPlotLeft + (end > 0 ? at / end : 0) * (right - kPlotLeft); };
+  const auto y = [&](double value) { return base - value / most * (base - kPlotTop); };
   std::string out = fmt::format(
       "<svg role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 {1:.0f} {2:.0f}\" width=\"{1:.0f}\" font-size=\"11\" "
       "font-family=\"sans-serif\"><title>{0}</title>\n",
@@ -136,7 +136,7 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
     out += fmt::format(
         "<path d=\"M{0:.1f} {1:.1f}H{2:.1f}\" stroke=\"#d9dee5\"/><text x=\"{3:.1f}\" y=\"{4:.1f}\" "
         "text-anchor=\"end\" fill=\"#5a6675\">{5:g}</text>\n",
-        kLeft, y(value), right, kLeft - 4, y(value) + 4, value);
+        kPlotLeft, y(value), right, kPlotLeft - 4, y(value) + 4, value);
   }
   const double x_step = end > 0 ? tick(end, 6) : 1;
   for (double at = 0; at <= end; at += x_step) {
@@ -153,7 +153,7 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
     out += fmt::format(
         "<path d=\"M{0:.1f} {1:.1f}H{2:.1f}\" stroke=\"#cc8420\" stroke-width=\"1.5\" stroke-dasharray=\"5 3\"/>"
         "<text x=\"{2:.1f}\" y=\"{3:.1f}\" text-anchor=\"end\" fill=\"#8a5a10\">capacity {4:.0f}</text>\n",
-        kLeft, y(limit), right, y(limit) + 13, limit);
+        kPlotLeft, y(limit), right, y(limit) + 13, limit);
   }
   return out + "</svg>\n";
 }

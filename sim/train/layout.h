@@ -19,7 +19,7 @@ struct StageUnit {
   int moe_layer = -1;  // of a MoE layer: the how manieth of the model, MTP's last
 
   StageUnit(UnitKind unit, double load = 0) : kind(unit), load_factor(load) {}  // NOLINT(google-explicit-constructor)
-  friend bool operator==(const StageUnit& unit, UnitKind kind) { return unit.kind == kind; }
+  friend bool operator==(const StageUnit& unit, UnitKind other) { return unit.kind == other; }
 };
 // What a pipeline stage holds, in forward order.
 using StageUnits = std::vector<StageUnit>;

@@ -63,7 +63,7 @@ std::vector<MeasuredRun> preset_runs() {
     std::set<std::string> taken;  // a figure stands beside the first job that has it
     for (const std::string& job : jobs) {
       MeasuredRun run;
-      run.name = name + ", " + job;
+      run.name = fmt::format("{}, {}", name, job);
       run.model = object.at("model").get<std::string>();
       run.cluster = object.at("cluster").get<std::string>();
       run.job = job;

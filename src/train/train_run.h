@@ -31,7 +31,7 @@ struct RunOptions {
 
 enum class RunEnd : std::uint8_t { kFinished, kStopped, kDiverged };
 
-struct RunResult {
+struct RunResult {  // NOLINT(bugprone-exception-escape): nlohmann's move checks an invariant
   RunEnd end = RunEnd::kFinished;
   std::string message;     // of kDiverged
   nlohmann::json summary;  // schema, steps, tokens, losses, seconds by part, peak memory
