@@ -33,7 +33,8 @@ TEST(MeasuredRuns, TheMedianErrorOfOtherMachinesIsBelowFifteenPercent) {
 
 TEST(MeasuredRuns, FiguresAreThoseOfTheSources) {
   const std::string path = testing::shared_path("groundtruth/peer_simumax_b200.json");
-  if (!testing::shared_exists()) GTEST_SKIP() << "../shared is absent: published steps are not compared with their source";
+  if (!testing::shared_exists())
+    GTEST_SKIP() << "../shared is absent: published steps are not compared with their source";
   std::map<std::string, double> seconds;
   for (const MeasuredRun& run : published_runs()) {
     for (const auto& figure : run.figures) {
