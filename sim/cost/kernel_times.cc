@@ -14,7 +14,6 @@ namespace lastbit::sim::cost {
 namespace {
 
 using workload::Operator;
-using workload::OpKind;
 
 constexpr std::array kColumns{"kernel", "n", "k", "groups", "rows", "us"};
 
@@ -62,25 +61,10 @@ double rows_of(const Operator& op) {
   return op.queries > 0 ? op.repeats * op.queries : op.rows;
 }
 
-const char* gemm_kernel(OpKind kind) {
-  switch (kind) {
-    case OpKind::kGemm:
-      return "dense";
-    case OpKind::kGemmWgrad:
-      return "dense_wgrad";
-    case OpKind::kGroupedGemm:
-      return "grouped";
-    case OpKind::kGroupedGemmWgrad:
-      return "grouped_wgrad";
-    default:
-      return nullptr;
-  }
-}
-
 bool describes(const KernelTimes& times, const Operator& op) {
   if (times.kernel == op.name) return true;
-  const char* kernel = gemm_kernel(op.kind);
-  return kernel != nullptr && times.kernel == kernel && times.n == op.n && times.k == op.k && times.groups == op.groups;
+  return op.tokens > 0 && times.kernel == workload::kind_name(op.kind) && times.n == op.n && times.k == op.k &&
+         times.groups == op.groups;
 }
 
 void add_point(KernelTimes& times, double rows, double seconds, const std::string& where) {

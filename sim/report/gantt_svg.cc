@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "core/error.h"
-#include "sim/report/page.h"
+#include "io/svg_chart.h"
 
 namespace lastbit::sim::report {
 namespace {
@@ -72,7 +72,7 @@ class Drawing {
 
   void text(double left, double base, std::string_view words, std::string_view style = "") {
     fmt::format_to(out(), R"(<text x="{:.1f}" y="{:.1f}"{}{}>{}</text>)", left, base, style.empty() ? "" : " ", style,
-                   escaped(words));
+                   io::xml_escaped(words));
   }
 
   // In the middle of a bar, if it fits; `light` on a dark one.
@@ -82,7 +82,9 @@ class Drawing {
          light ? R"(text-anchor="middle" fill="#ffffff")" : R"(text-anchor="middle")");
   }
 
-  void begin_group(std::string_view tooltip) { fmt::format_to(out(), "<g><title>{}</title>", escaped(tooltip)); }
+  void begin_group(std::string_view tooltip) {
+    fmt::format_to(out(), "<g><title>{}</title>", io::xml_escaped(tooltip));
+  }
   void end_group() { text_ += "</g>\n"; }
 
   void axis(double top, double base) {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "io/svg_chart.h"
+
 namespace lastbit::sim::report {
 namespace {
 
@@ -45,47 +47,24 @@ double tick(double total, double ticks) {
 
 }  // namespace
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 std::string page(std::string_view title, std::string_view body) {
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{}</title><style>{}</style></head>"
       "<body>\n{}</body></html>\n",
-      escaped(title), kStyle, body);
+      io::xml_escaped(title), kStyle, body);
 }
 
 std::string bar_chart(std::string_view label, const std::vector<Bar>& bars) {
   double most = 0;
   for (const Bar& bar : bars) most = std::max(most, bar.value);
-  std::string out = fmt::format("<dl class=\"bars\" aria-label=\"{}\">\n", escaped(label));
+  std::string out = fmt::format("<dl class=\"bars\" aria-label=\"{}\">\n", io::xml_escaped(label));
   for (const Bar& bar : bars) {
     out += fmt::format(
         "<dt>{}</dt><dd class=\"track\" role=\"img\" aria-label=\"{}\"><i style=\"left:0;width:{:.2f}%\"></i></dd>"
         "<dd>{}</dd>\n",
-        escaped(bar.label), escaped(bar.label + ": " + bar.value_text), most > 0 ? 100 * bar.value / most : 0,
-        escaped(bar.value_text));
+        io::xml_escaped(bar.label), io::xml_escaped(bar.label + ": " + bar.value_text),
+        most > 0 ? 100 * bar.value / most : 0, io::xml_escaped(bar.value_text));
   }
   return out + "</dl>\n";
 }
@@ -99,18 +78,18 @@ std::string swing_chart(std::string_view label, double point, const std::vector<
   }
   const double span = high > low ? high - low : 1;
   const auto place = [&](double value) { return 100 * (value - low) / span; };
-  std::string out = fmt::format("<dl class=\"bars\" aria-label=\"{}\">\n", escaped(label));
+  std::string out = fmt::format("<dl class=\"bars\" aria-label=\"{}\">\n", io::xml_escaped(label));
   for (const Swing& swing : swings) {
     const double left = std::min(swing.from, swing.to);
     const double right = std::max(swing.from, swing.to);
     out += fmt::format(
         "<dt>{0}</dt><dd class=\"track\" role=\"img\" aria-label=\"{0}: {1:.2f} to {2:.2f} {3}\">"
         "<i style=\"left:{4:.2f}%;width:{5:.2f}%\"></i><b style=\"left:{6:.2f}%\"></b></dd><dd>{7}</dd>\n",
-        escaped(swing.label), left, right, escaped(unit), place(left), place(right) - place(left), place(point),
-        escaped(swing.text));
+        io::xml_escaped(swing.label), left, right, io::xml_escaped(unit), place(left), place(right) - place(left),
+        place(point), io::xml_escaped(swing.text));
   }
   return out + fmt::format("</dl>\n<p>Axis from {:.2f} to {:.2f} {}; the mark is the forecast, {:.2f} {}.</p>\n", low,
-                           high, escaped(unit), point, escaped(unit));
+                           high, io::xml_escaped(unit), point, io::xml_escaped(unit));
 }
 
 std::string step_chart(std::string_view label, const std::vector<Step>& steps, double end, double limit,
@@ -130,7 +109,7 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
   std::string out = fmt::format(
       "<svg role=\"img\" aria-label=\"{0}\" viewBox=\"0 0 {1:.0f} {2:.0f}\" width=\"{1:.0f}\" font-size=\"11\" "
       "font-family=\"sans-serif\"><title>{0}</title>\n",
-      escaped(label), kWidth, kHeight);
+      io::xml_escaped(label), kWidth, kHeight);
   const double y_step = tick(most, 5);
   for (double value = 0; value <= most; value += y_step) {
     out += fmt::format(
@@ -144,8 +123,8 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
                        base + 14, at);
   }
   out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\" fill=\"#5a6675\">{}</text>", right, base + 28,
-                     escaped(x_unit));
-  out += fmt::format("<text x=\"4\" y=\"10\" fill=\"#5a6675\">{}</text>\n", escaped(y_unit));
+                     io::xml_escaped(x_unit));
+  out += fmt::format("<text x=\"4\" y=\"10\" fill=\"#5a6675\">{}</text>\n", io::xml_escaped(y_unit));
   std::string path = fmt::format("M{:.1f} {:.1f}", x(0), y(steps.empty() ? 0 : steps.front().value));
   for (const Step& step : steps) path += fmt::format("H{:.1f}V{:.1f}", x(step.at), y(step.value));
   out += fmt::format("<path d=\"{}H{:.1f}\" fill=\"none\" stroke=\"#2f6fb8\" stroke-width=\"1.5\"/>\n", path, x(end));
@@ -160,12 +139,12 @@ std::string step_chart(std::string_view label, const std::vector<Step>& steps, d
 
 std::string heat_map(std::string_view label, const std::vector<std::string>& columns,
                      const std::vector<HeatRow>& rows) {
-  std::string out =
-      fmt::format("<div class=\"scroll\"><table class=\"heat\" aria-label=\"{}\"><thead><tr><th></th>", escaped(label));
-  for (const std::string& column : columns) out += fmt::format("<th>{}</th>", escaped(column));
+  std::string out = fmt::format("<div class=\"scroll\"><table class=\"heat\" aria-label=\"{}\"><thead><tr><th></th>",
+                                io::xml_escaped(label));
+  for (const std::string& column : columns) out += fmt::format("<th>{}</th>", io::xml_escaped(column));
   out += "</tr></thead><tbody>\n";
   for (const HeatRow& row : rows) {
-    out += fmt::format("<tr><th>{}</th>", escaped(row.label));
+    out += fmt::format("<tr><th>{}</th>", io::xml_escaped(row.label));
     for (const double share : row.shares) {
       const double depth = std::clamp(share, 0.0, 1.0);
       out += fmt::format("<td style=\"background:rgba(47,111,184,{:.2f});color:{}\">{:.1f}</td>", depth,
@@ -177,14 +156,14 @@ std::string heat_map(std::string_view label, const std::vector<std::string>& col
 }
 
 std::string table(std::string_view label, const std::vector<std::vector<std::string>>& rows) {
-  std::string out = fmt::format("<div class=\"scroll\"><table aria-label=\"{}\">", escaped(label));
+  std::string out = fmt::format("<div class=\"scroll\"><table aria-label=\"{}\">", io::xml_escaped(label));
   bool head = true;
   for (const std::vector<std::string>& row : rows) {
     out += head ? "<thead><tr>" : "<tr>";
     for (const std::string& cell : row) {
       const bool words = cell.size() > 24;
-      out += head ? fmt::format("<th>{}</th>", escaped(cell))
-                  : fmt::format("<td{}>{}</td>", words ? " class=\"words\"" : "", escaped(cell));
+      out += head ? fmt::format("<th>{}</th>", io::xml_escaped(cell))
+                  : fmt::format("<td{}>{}</td>", words ? " class=\"words\"" : "", io::xml_escaped(cell));
     }
     out += head ? "</tr></thead><tbody>\n" : "</tr>\n";
     head = false;

@@ -8,9 +8,6 @@
 
 namespace lastbit::sim::report {
 
-// Text for HTML and SVG: &, <, > and " replaced.
-[[nodiscard]] std::string escaped(std::string_view text);
-
 // A whole page around `body`, with the style sheet that the parts below share.
 [[nodiscard]] std::string page(std::string_view title, std::string_view body);
 

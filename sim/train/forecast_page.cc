@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/svg_chart.h"
 #include "sim/report/gantt_svg.h"
 #include "sim/report/page.h"
 
 namespace lastbit::sim::train {
 namespace {
-
-using report::escaped;
 
 std::string title_of(const Forecast& forecast) {
   std::string title = fmt::format("{} on {}, {}", forecast.model_name, forecast.cluster.name, forecast.job.name);
@@ -26,8 +25,8 @@ std::string spaced(std::string name) {
 }
 
 std::string key_figure(const char* label, const std::string& value, const std::string& note) {
-  return fmt::format("<div><span>{}</span><strong>{}</strong><span>{}</span></div>", label, escaped(value),
-                     escaped(note));
+  return fmt::format("<div><span>{}</span><strong>{}</strong><span>{}</span></div>", label, io::xml_escaped(value),
+                     io::xml_escaped(note));
 }
 
 // "published VALUE (ERROR %)", or what stands there otherwise.
@@ -142,7 +141,7 @@ std::string assumptions(const Forecast& forecast) {
                       fmt::format("{:.1f} %", 100 * forecast.main().census.seconds[i] / total)});
   }
   out += report::table("Where operator times come from", census);
-  for (const std::string& source : forecast.calibration_sources) out += "<p>" + escaped(source) + "</p>\n";
+  for (const std::string& source : forecast.calibration_sources) out += "<p>" + io::xml_escaped(source) + "</p>\n";
   return out;
 }
 
@@ -170,8 +169,8 @@ std::string to_page(const std::vector<const Forecast*>& forecasts) {
     return fmt::format(
                "<p><b>{}</b></p><p>{} GPUs ({}); {}: {} pipelines of {} ranks, {} micro-batches each; {} "
                "sequences of {} tokens a step.</p>\n",
-               escaped(title_of(forecast)), main.groups.world, escaped(forecast.cluster.gpu.name),
-               escaped(main.schedule), main.groups.data_parallel, main.lists.ranks, main.groups.micro_batches,
+               io::xml_escaped(title_of(forecast)), main.groups.world, io::xml_escaped(forecast.cluster.gpu.name),
+               io::xml_escaped(main.schedule), main.groups.data_parallel, main.lists.ranks, main.groups.micro_batches,
                main.phase.batch_sequences, main.phase.sequence_tokens) +
            key_figures(forecast);
   });

@@ -18,7 +18,8 @@ struct StageUnit {
 
   int moe_layer = -1;  // of a MoE layer: the how manieth of the model, MTP's last
 
-  StageUnit(UnitKind unit, double load = 0) : kind(unit), load_factor(load) {}  // NOLINT(google-explicit-constructor)
+  StageUnit(UnitKind unit, double load = 0)
+      : kind(unit), load_factor(load) {}  // NOLINT(google-explicit-constructor): a kind alone is a unit
   friend bool operator==(const StageUnit& unit, UnitKind other) { return unit.kind == other; }
 };
 // What a pipeline stage holds, in forward order.

@@ -9,31 +9,6 @@ namespace {
 
 using nlohmann::json;
 using workload::Operator;
-using workload::OpKind;
-
-const char* kind_name(OpKind kind) {
-  switch (kind) {
-    case OpKind::kGemm:
-      return "dense";
-    case OpKind::kGemmWgrad:
-      return "dense_wgrad";
-    case OpKind::kGroupedGemm:
-      return "grouped";
-    case OpKind::kGroupedGemmWgrad:
-      return "grouped_wgrad";
-    case OpKind::kAttentionForward:
-      return "attention_forward";
-    case OpKind::kAttentionBackward:
-      return "attention_backward";
-    case OpKind::kMemory:
-      return "memory";
-    case OpKind::kGather:
-      return "context_exchange";
-    case OpKind::kTensorExchange:
-      return "tensor_exchange";
-  }
-  return "";
-}
 
 const char* unit_name(UnitKind kind) {
   switch (kind) {
@@ -55,7 +30,7 @@ json operator_json(const Operator& op, const cost::CostModel& cost, double compu
   const cost::Timed alone = cost.operator_time(op, cost.cluster().gpu.sms);
   const cost::Timed beside = cost.operator_time(op, compute_sms);
   json entry = {{"operator", op.name},
-                {"kind", kind_name(op.kind)},
+                {"kind", workload::kind_name(op.kind)},
                 {"flops", op.cost.flops},
                 {"model_flops", op.model_flops},
                 {"bytes", op.cost.bytes_read + op.cost.bytes_written + op.score_bytes},

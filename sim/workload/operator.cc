@@ -30,6 +30,30 @@ Operator linear(OpKind kind, std::string name, double tokens, double n, double k
 
 }  // namespace
 
+const char* kind_name(OpKind kind) {
+  switch (kind) {
+    case OpKind::kGemm:
+      return "dense";
+    case OpKind::kGemmWgrad:
+      return "dense_wgrad";
+    case OpKind::kGroupedGemm:
+      return "grouped";
+    case OpKind::kGroupedGemmWgrad:
+      return "grouped_wgrad";
+    case OpKind::kAttentionForward:
+      return "attention_forward";
+    case OpKind::kAttentionBackward:
+      return "attention_backward";
+    case OpKind::kMemory:
+      return "memory";
+    case OpKind::kGather:
+      return "context_exchange";
+    case OpKind::kTensorExchange:
+      return "tensor_exchange";
+  }
+  return "";
+}
+
 void Operator::scale(double times) {
   repeats *= times;
   score_bytes *= times;

@@ -19,6 +19,9 @@ enum class OpKind {
   kTensorExchange,  // all-gather or reduce-scatter over the tensor-parallel ranks of a node: bytes over NVLink
 };
 
+// "dense", "grouped_wgrad", "memory", ...: what dumps and tables of kernel times call it.
+[[nodiscard]] const char* kind_name(OpKind kind);
+
 enum class Format { kFp8, kBf16 };
 
 struct Operator {

@@ -15,7 +15,7 @@
 #define LASTBIT_CHECK_KERNEL_PLUGIN_H
 
 #include <stddef.h> /* NOLINT(modernize-deprecated-headers): C, too */
-#include <stdint.h> /* NOLINT(modernize-deprecated-headers) */
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): C, too */
 
 #ifdef __cplusplus
 extern "C" {
