@@ -60,8 +60,7 @@ void mbarrier_arrive_expect(std::uint64_t* barrier, unsigned bytes) {
 void mbarrier_wait(std::uint64_t* barrier, unsigned parity, simt::Site site) {
   Block& block = *Block::current();
   const simt::Mbarrier& state = mbarrier_state(barrier);
-  block.wait(fmt::format("for parity {} of an mbarrier", parity), site,
-             [&state, parity] { return (state.phase & 1U) != parity; });
+  block.wait({"for parity {} of an mbarrier", parity}, site, [&state, parity] { return (state.phase & 1U) != parity; });
   block.clocks().acquire(block.thread(), state.known);
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <vector>
 
@@ -24,7 +23,7 @@ class AsyncGroups {
   void wait(std::size_t left) {
     while (committed_.size() > left) {
       for (const std::function<void()>& end : committed_.front()) end();
-      committed_.pop_front();
+      committed_.erase(committed_.begin());
     }
   }
   [[nodiscard]] bool empty() const {
@@ -36,7 +35,7 @@ class AsyncGroups {
 
  private:
   std::vector<std::function<void()>> open_;
-  std::deque<std::vector<std::function<void()>>> committed_;
+  std::vector<std::vector<std::function<void()>>> committed_;
 };
 
 }  // namespace lastbit::simt

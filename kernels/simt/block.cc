@@ -1,17 +1,21 @@
 #include "kernels/simt/block.h"
 
 #include <algorithm>
+#include <bit>
 #include <exception>
 #include <numeric>
 #include <string_view>
 
-dim3 threadIdx{~0U, 0, 0};  // with values: not among what the executor takes for shared memory
-dim3 blockIdx{~0U, 0, 0};
-dim3 blockDim{~0U, 0, 0};
-dim3 gridDim{~0U, 0, 0};
-
 namespace lastbit::simt {
 namespace {
+
+Index3 plain(dim3 index) { return {index.x, index.y, index.z}; }
+
+// Fibers of all blocks, one a stack.
+Fiber& fiber_of(int thread) {
+  static std::array<Fiber, kMostThreads> fibers;
+  return fibers[static_cast<std::size_t>(thread)];
+}
 
 std::string text_of(dim3 index) { return fmt::format("({}, {}, {})", index.x, index.y, index.z); }
 
@@ -25,10 +29,14 @@ dim3 index_in(dim3 size, int linear) {
 Block* Block::current_ = nullptr;
 
 Block::Block(const BlockPlace& place, Order order)
-    : place_(place), order_(order), turns_(place.serial - place.first_serial, "turns") {
-  const int count = static_cast<int>(place.block.x * place.block.y * place.block.z);
-  threads_ = std::vector<Thread>(static_cast<std::size_t>(count));
-  clocks_.reset(count);
+    : place_(place),
+      order_(order),
+      turns_(place.serial - place.first_serial, "turns"),
+      memory_(MemoryMap::instance()),
+      threads_(place.block.x * place.block.y * place.block.z) {
+  clocks_.reset(threads());
+  alive_.assign(kMostWarps + Meeting::kWarps, 0);
+  for (int i = 0; i < threads(); ++i) alive_[static_cast<std::size_t>(i / kWarpLanes)] |= 1U << i % kWarpLanes;
 }
 
 std::vector<int> Block::turn_of(int count, std::uint64_t turn) const {
@@ -46,7 +54,12 @@ void Block::run(const std::function<void()>& kernel) {
     kernel();
     end_thread();
   };
-  for (int i = 0; i < threads(); ++i) threads_[static_cast<std::size_t>(i)].fiber.start(i, body);
+  for (int i = 0; i < threads(); ++i) {
+    threads_[static_cast<std::size_t>(i)].fiber = &fiber_of(i);
+    threads_[static_cast<std::size_t>(i)].index = plain(index_in(place_.block, i));
+    fiber_of(i).start(i, &body);
+  }
+  set_block_indices(plain(place_.index), plain(place_.block), plain(place_.grid));
   const int warps = (threads() + kWarpLanes - 1) / kWarpLanes;
   std::uint64_t turn = 0;
   while (ended_ < threads() && !finding_) {
@@ -87,46 +100,45 @@ bool Block::resume(int thread) {
     one.ready = nullptr;
   }
   running_ = thread;
-  stack_ = one.fiber.stack();
+  stack_ = one.fiber->stack();
   steps_ = 0;
-  threadIdx = index_in(place_.block, thread);
-  blockIdx = place_.index;
-  blockDim = place_.block;
-  gridDim = place_.grid;
+  set_thread_index(one.index);
   current_ = this;
-  one.fiber.resume();
+  one.fiber->resume();
   current_ = nullptr;
   return true;
 }
 
-void Block::pause(const std::string& what, Site site) {
+void Block::pause(const WaitReason& reason, Site site) {
   Thread& mine = self();
   mine.waits = true;
-  mine.wait_text = what;
+  mine.reason = reason;
   mine.wait_site = site;
-  mine.fiber.pause();
+  mine.fiber->pause();
 }
 
-void Block::wait(const std::string& what, Site site, std::function<bool()> ready) {
+void Block::wait(const WaitReason& reason, Site site, std::function<bool()> ready) {
   if (ready()) return;
   self().ready = std::move(ready);
-  pause(what, site);
+  pause(reason, site);
 }
 
 void Block::fail(FindingKind kind, const std::string& text) {
   finding_ = Finding(kind, fmt::format("kernel {}, block {}, thread {}: {}: {}", place_.kernel, text_of(place_.index),
                                        thread_text(running_), to_string(kind), text));
   self().waits = true;
-  self().fiber.pause();
+  self().fiber->pause();
   std::terminate();  // nobody resumes a thread of a block that failed
 }
 
 void Block::end_thread() {
-  for (const AsyncGroups& groups : self().groups)
-    if (!groups.empty())
-      fail(FindingKind::kInFlight, "the thread ends before asynchronous operations that it has not waited for");
+  if (!groups_.empty())
+    for (const AsyncGroups& groups : groups_[static_cast<std::size_t>(running_)])
+      if (!groups.empty())
+        fail(FindingKind::kInFlight, "the thread ends before asynchronous operations that it has not waited for");
   self().ended = true;
   ++ended_;
+  alive_[static_cast<std::size_t>(running_ / kWarpLanes)] &= ~(1U << running_ % kWarpLanes);
   // Nobody waits any longer for this thread's lane.
   for (std::size_t i = open_.size(); i > 0; --i) finish_if_complete(i - 1);
 }
@@ -137,12 +149,13 @@ Finding Block::deadlock() const {
   std::string text;
   int listed = 0;
   Site before;
-  std::string what;
+  std::string last;
   for (int i = 0; i < threads() && listed < 3; ++i) {
     const Thread& one = threads_[static_cast<std::size_t>(i)];
-    if (one.ended || (listed > 0 && one.wait_site == before && one.wait_text == what)) continue;
+    const std::string what = fmt::vformat(one.reason.text, fmt::make_format_args(one.reason.value, one.reason.name));
+    if (one.ended || (listed > 0 && one.wait_site == before && what == last)) continue;
     before = one.wait_site;
-    what = one.wait_text;
+    last = what;
     text += fmt::format("{}thread {} waits {} at {}", listed == 0 ? "" : "; ", thread_text(i), what, before.text());
     ++listed;
   }
@@ -192,7 +205,7 @@ void Block::barrier(int id, int count, Site site) {
   Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
   if (barrier.came.empty()) return;
   barrier.waiting.push_back(running_);
-  pause(id == 0 ? "in __syncthreads" : fmt::format("at barrier {}", id), site);
+  pause({id == 0 ? "in __syncthreads" : "at barrier {}", static_cast<std::uint32_t>(id)}, site);
 }
 
 void Block::fence_async() {
@@ -208,39 +221,47 @@ void Block::meet(const MeetingCall& call, Finish finish) {
   if (call.threads == kWarpLanes && (call.mask >> member & 1U) == 0)
     fail(FindingKind::kWarp, fmt::format("{} at {}: the calling lane {} is not in its own mask {:#x}", call.name,
                                          call.site.text(), member, call.mask));
-  auto open = std::ranges::find_if(open_, [&](const Open& one) {
-    return one.meeting.first == first && one.meeting.call.threads == call.threads && one.meeting.call.mask == call.mask;
-  });
-  if (open == open_.end()) {
-    open_.push_back({{call, first}, finish});
-    open = open_.end() - 1;
+  std::size_t index = 0;
+  while (index < open_.size() && !(open_[index].meeting.first == first && open_[index].meeting.call.mask == call.mask &&
+                                   open_[index].meeting.call.threads == call.threads))
+    ++index;
+  if (index == open_.size()) {
+    open_.emplace_back();
+    Meeting& fresh = open_.back().meeting;
+    fresh.call = call;
+    fresh.first = first;
+    fresh.came.fill(0);
+    open_.back().finish = finish;
   }
-  Meeting& meeting = open->meeting;
+  Meeting& meeting = open_[index].meeting;
   if (std::string_view(meeting.call.name) != call.name)
     fail(FindingKind::kWarp, fmt::format("{} at {}, while other lanes of the mask are in {} at {}", call.name,
                                          call.site.text(), meeting.call.name, meeting.call.site.text()));
-  meeting.came.set(static_cast<std::size_t>(member));
-  meeting.payloads[static_cast<std::size_t>(member)] = call.payload;
+  const auto i = static_cast<std::size_t>(member);
+  meeting.came[i / kWarpLanes] |= 1U << i % kWarpLanes;
+  meeting.payloads[i] = call.payload;
   Thread& mine = self();
   mine.waits = true;
-  finish_if_complete(static_cast<std::size_t>(open - open_.begin()));
-  if (mine.waits) pause(fmt::format("in {} with mask {:#x}", call.name, call.mask), call.site);
+  finish_if_complete(index);
+  if (mine.waits) pause({"in {1} with mask {0:#x}", call.mask, call.name}, call.site);
 }
 
 void Block::finish_if_complete(std::size_t index) {
   const Meeting& meeting = open_[index].meeting;
-  std::vector<int> members;
-  for (int i = 0; i < meeting.call.threads && meeting.first + i < threads(); ++i) {
-    if (meeting.call.threads == kWarpLanes && (meeting.call.mask >> i & 1U) == 0) continue;
-    if (threads_[static_cast<std::size_t>(meeting.first + i)].ended) continue;
-    if (!meeting.came.test(static_cast<std::size_t>(i))) return;
-    members.push_back(meeting.first + i);
+  const auto warps = static_cast<std::size_t>(meeting.call.threads / kWarpLanes);
+  const auto first_warp = static_cast<std::size_t>(meeting.first / kWarpLanes);
+  for (std::size_t w = 0; w < warps; ++w) {
+    const std::uint32_t mask = warps == 1 ? meeting.call.mask : ~0U;
+    if (meeting.came[w] != (mask & alive_[first_warp + w])) return;
   }
-  const Open done = open_[index];
-  open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
-  if (done.meeting.call.orders_memory) clocks_.meet(members);
-  done.finish(done.meeting);
+  std::vector<int> members;
+  for (std::size_t w = 0; w < warps; ++w)
+    for (std::uint32_t left = meeting.came[w]; left != 0; left &= left - 1)
+      members.push_back(meeting.first + static_cast<int>(w) * kWarpLanes + std::countr_zero(left));
+  if (meeting.call.orders_memory) clocks_.meet(members);
+  open_[index].finish(meeting);
   for (const int thread : members) wake(thread);
+  open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
 }  // namespace lastbit::simt

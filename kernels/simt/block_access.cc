@@ -4,8 +4,6 @@
 namespace lastbit::simt {
 namespace {
 
-constexpr std::uint64_t kMostSteps = std::uint64_t{1} << 33;  // accesses of a thread that never waits: some minutes
-
 const char* word_for(Access access) {
   if (access == Access::kRead) return "reads";
   return access == Access::kWrite ? "writes" : "updates";
@@ -13,59 +11,52 @@ const char* word_for(Access access) {
 
 }  // namespace
 
-Toucher Block::toucher() const {
-  return {place_.serial, place_.first_serial, running_, clocks_.now(running_), clocks_};
-}
-
-void Block::access(std::uintptr_t address, std::size_t bytes, Access access) {
-  if (++steps_ > kMostSteps) fail(FindingKind::kEndless, "billions of accesses without waiting for another thread");
-  const MemoryMap::Found found = MemoryMap::instance().find(address, bytes, access == Access::kRead);
-  if (found.cells == nullptr) {
-    if (found.known) return;
+void Block::check_access(const MemoryMap::Found& found, std::uintptr_t address, std::size_t bytes, Access access) {
+  if (steps_ > kMostSteps) fail(FindingKind::kEndless, "billions of accesses without waiting for another thread");
+  if (found.range == nullptr) {
+    if (found.constant) return;
     fail(FindingKind::kOutOfBounds, fmt::format("{} {}", word_for(access), where(address, bytes)));
   }
-  const Toucher by = toucher();
   int other = -1;
-  for (std::size_t i = 0; i < bytes; ++i) {
-    const Conflict conflict = touch(found.cells[i], access, by, found.shared, other);
-    if (conflict != Conflict::kNone) fail_access(conflict, address, bytes, access, other);
-  }
+  const Conflict conflict =
+      found.range->shadow->touch(address - found.range->begin, bytes, access, toucher(found.shared), other);
+  if (conflict != Conflict::kNone) fail_access(conflict, address, bytes, access, other);
 }
 
 void Block::access_async(std::uintptr_t address, std::size_t bytes, Access access) {
   this->access(address, bytes, access);
-  const MemoryMap::Found found = MemoryMap::instance().find(address, bytes, access == Access::kRead);
-  if (found.cells == nullptr || !found.shared) return;
-  for (std::size_t i = 0; i < bytes; ++i) {
-    Cell& cell = found.cells[i];
-    if (access == Access::kWrite) {
-      cell.flags = static_cast<std::uint16_t>(cell.flags | Cell::kWriteAsync);
-      continue;
-    }
-    if ((cell.flags & Cell::kWriteAsync) != 0) continue;
+  each_shared_cell(address, bytes, [&](Cell& cell, std::size_t offset) {
+    if (access == Access::kWrite) cell.flags = static_cast<std::uint16_t>(cell.flags | Cell::kWriteAsync);
+    if ((cell.flags & Cell::kWriteAsync) != 0) return;
     if (cell.write_clock > threads_[cell.writer].fence_clock)
       fail(FindingKind::kFence,
            fmt::format("the asynchronous proxy reads {}, which thread {} wrote without fence.proxy.async after",
-                       where(address + i, 1), thread_text(cell.writer)));
-  }
+                       where(reinterpret_cast<std::uintptr_t>(memory_.dynamic()) + offset, 1),
+                       thread_text(cell.writer)));
+  });
+}
+
+void Block::each_shared_cell(std::uintptr_t address, std::size_t bytes,
+                             const std::function<void(Cell& cell, std::size_t offset)>& visit) {
+  const MemoryMap::Found found = memory_.find(address, bytes, false);
+  if (found.range != nullptr && found.shared) found.range->shadow->each(address - found.range->begin, bytes, visit);
 }
 
 void Block::set_in_flight(std::uintptr_t address, std::size_t bytes, bool flies) {
-  const MemoryMap::Found found = MemoryMap::instance().find(address, bytes, false);
-  for (std::size_t i = 0; found.cells != nullptr && i < bytes; ++i) {
-    const unsigned flags = found.cells[i].flags;
-    found.cells[i].flags = static_cast<std::uint16_t>(flies ? flags | Cell::kInFlight : flags & ~Cell::kInFlight);
-  }
+  each_shared_cell(address, bytes, [&](Cell& cell, std::size_t) {
+    const unsigned flags = cell.flags;
+    cell.flags = static_cast<std::uint16_t>(flies ? flags | Cell::kInFlight : flags & ~Cell::kInFlight);
+  });
 }
 
 void Block::add_pending_reads(std::uintptr_t address, std::size_t bytes, int change) {
-  const MemoryMap::Found found = MemoryMap::instance().find(address, bytes, true);
-  for (std::size_t i = 0; found.cells != nullptr && i < bytes; ++i)
-    found.cells[i].pending_reads = static_cast<std::uint16_t>(found.cells[i].pending_reads + change);
+  each_shared_cell(address, bytes, [&](Cell& cell, std::size_t) {
+    cell.pending_reads = static_cast<std::uint16_t>(cell.pending_reads + change);
+  });
 }
 
 std::string Block::where(std::uintptr_t address, std::size_t bytes) const {
-  const MemoryPlace place = MemoryMap::instance().place(address);
+  const MemoryPlace place = memory_.place(address);
   const std::string size = bytes == 1 ? "1 byte" : fmt::format("{} bytes", bytes);
   if (place.name.empty()) return fmt::format("{} at {:#x}, where nothing of the launch lies", size, address);
   if (place.space == MemorySpace::kStaticShared) return fmt::format("{} of {}", size, place.name);

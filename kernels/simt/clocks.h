@@ -24,6 +24,9 @@ class Clocks {
     return other == thread || clock <= floor_[u] || (fresh_[t] == generation_ && clock <= known_[t * now_.size() + u]);
   }
 
+  // Known to all threads: one entry a thread.
+  [[nodiscard]] const std::uint32_t* floor() const { return floor_.data(); }
+
   void tick(int thread) { ++now_[static_cast<std::size_t>(thread)]; }
   void meet_all();                          // a barrier of all threads
   void meet(std::span<const int> threads);  // of some

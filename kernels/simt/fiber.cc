@@ -61,15 +61,21 @@ void Fiber::forget() {
   ::new (static_cast<void*>(grave)) boost::context::fiber(std::move(self_));  // never destroyed, so never unwound
 }
 
-void Fiber::start(int index, const std::function<void()>& body) {
+void Fiber::start(int index, const std::function<void()>* job) {
+  const bool idle = self_ && job_ == nullptr;
+  job_ = job;
+  if (idle) return;
   forget();
   std::byte* const low = Stacks::instance().low(index);
   stack_ = low;
-  self_ = boost::context::fiber(std::allocator_arg, LentStack{low}, [this, &body](boost::context::fiber&& resumer) {
+  self_ = boost::context::fiber(std::allocator_arg, LentStack{low}, [this](boost::context::fiber&& resumer) {
     tell_after_switch(&resumer_stack_, &resumer_bytes_);
     resumer_ = std::move(resumer);
-    body();
-    tell_before_switch(resumer_stack_, resumer_bytes_);
+    for (;;) {
+      (*job_)();
+      job_ = nullptr;
+      pause();
+    }
     return std::move(resumer_);
   });
 }

@@ -24,6 +24,7 @@ class Stacks {
   std::byte* base_;
 };
 
+// A fiber that does one job after the other.
 class Fiber {
  public:
   Fiber() = default;
@@ -31,12 +32,12 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  // Runs `body` from the first resume() on, on stack `index`; the fiber that was there is gone. It is not unwound: what
-  // a kernel has on its stack owns nothing.
-  void start(int index, const std::function<void()>& body);
-  // Returns when the fiber pauses or ends.
+  // Runs `job` from the next resume() on, on stack `index`. A job before that has not ended is given up: it is not
+  // unwound, for what a kernel has on its stack owns nothing.
+  void start(int index, const std::function<void()>* job);
+  // Returns when the job pauses or ends.
   void resume();
-  // Called within the fiber: goes back to who resumed it.
+  // Called within the job: goes back to who resumed it.
   void pause();
 
   [[nodiscard]] const std::byte* stack() const { return stack_; }
@@ -46,6 +47,7 @@ class Fiber {
 
   boost::context::fiber self_;
   boost::context::fiber resumer_;
+  const std::function<void()>* job_ = nullptr;  // null once it has ended
   const std::byte* stack_ = nullptr;
   const void* resumer_stack_ = nullptr;  // for AddressSanitizer, which must be told of every switch
   std::size_t resumer_bytes_ = 0;

@@ -25,11 +25,11 @@ struct dim3 {
 };
 using uint3 = dim3;
 
-// Of the thread that runs.
-extern dim3 threadIdx;
-extern dim3 blockIdx;
-extern dim3 blockDim;
-extern dim3 gridDim;
+// Of the thread that runs; constants to a kernel, so that reading them is no access to memory (builtin_indices.cc).
+extern const dim3 threadIdx;
+extern const dim3 blockIdx;
+extern const dim3 blockDim;
+extern const dim3 gridDim;
 inline constexpr int warpSize = 32;
 
 struct alignas(8) uint2 {

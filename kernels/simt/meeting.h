@@ -2,7 +2,7 @@
 #pragma once
 
 #include <array>
-#include <bitset>
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/simt/finding.h"
@@ -21,14 +21,18 @@ struct MeetingCall {
 };
 
 struct Meeting {
-  MeetingCall call;  // of who came first
-  int first = 0;     // thread of the team
-  std::bitset<kGroupThreads> came = {};
-  std::array<void*, kGroupThreads> payloads = {};  // null: exited, or not in the mask
+  static constexpr std::size_t kWarps = kGroupThreads / kWarpLanes;
 
+  MeetingCall call;                        // of who came first
+  int first = 0;                           // thread of the team
+  std::array<std::uint32_t, kWarps> came;  // lanes of each warp
+  std::array<void*, kGroupThreads> payloads;
+
+  // Null for a member that did not come: it has ended, or is not in the mask.
   template <typename Payload>
   [[nodiscard]] Payload* payload(int member) const {
-    return static_cast<Payload*>(payloads[static_cast<std::size_t>(member)]);
+    const auto i = static_cast<std::size_t>(member);
+    return (came[i / kWarpLanes] >> i % kWarpLanes & 1U) != 0 ? static_cast<Payload*>(payloads[i]) : nullptr;
   }
 };
 

@@ -1,8 +1,6 @@
 #include "kernels/simt/memory_map.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 
 #include "core/error.h"
 #include "kernels/simt/limits.h"
@@ -24,26 +22,19 @@ alignas(1024) std::byte shared_arena[kMostSharedBytes] = {std::byte{1}};  // wit
 
 }  // namespace
 
-CellArray::CellArray(std::size_t count)
-    : cells_(static_cast<Cell*>(std::calloc(std::max<std::size_t>(count, 1), sizeof(Cell)))) {
-  if (cells_ == nullptr) throw std::bad_alloc();
-}
-
-void CellArray::Free::operator()(Cell* cells) const { std::free(cells); }
-
 MemoryMap& MemoryMap::instance() {
   static MemoryMap map;
   return map;
 }
 
 MemoryMap::MemoryMap() : arena_(shared_arena) {
-  static_.begin = address_of(&__bss_start);
+  static_.begin = address_of(&__bss_start) / 4 * 4;
   static_.bytes = address_of(&_end) - static_.begin;
-  static_.cells = std::make_unique<CellArray>(static_.bytes);
+  static_.shadow = std::make_unique<Shadow>(static_.bytes);
   static_.name = "static shared memory";
   dynamic_.begin = address_of(arena_);
   dynamic_.name = "dynamic shared memory";
-  dynamic_.cells = std::make_unique<CellArray>(kMostSharedBytes);
+  dynamic_.shadow = std::make_unique<Shadow>(kMostSharedBytes);
   image_.begin = address_of(&__executable_start);
   image_.bytes = static_.begin - image_.begin;
   image_.name = "the program";
@@ -54,21 +45,21 @@ void MemoryMap::add_buffer(const void* begin, std::size_t bytes, const std::stri
   range->begin = address_of(begin);
   range->bytes = bytes;
   range->name = name;
-  range->cells = std::make_unique<CellArray>(bytes);
+  range->shadow = std::make_unique<Shadow>(bytes);
   const auto at = std::ranges::lower_bound(buffers_, range->begin, {}, [](const auto& other) { return other->begin; });
   buffers_.insert(at, std::move(range));
 }
 
 void MemoryMap::remove_buffer(const void* begin) {
-  last_ = nullptr;
+  recent_.fill(&nothing_);
   std::erase_if(buffers_, [&](const auto& range) { return range->begin == address_of(begin); });
 }
 
 void MemoryMap::mark_initialised(const void* begin, std::size_t bytes) {
   const Range* range = find_buffer(address_of(begin), bytes);
   core::check(range != nullptr, "a buffer of the executor");
-  Cell* const cells = range->cells->at(address_of(begin) - range->begin);
-  for (std::size_t i = 0; i < bytes; ++i) cells[i].flags = Cell::kInitialised;
+  range->shadow->each(address_of(begin) - range->begin, bytes,
+                      [](Cell& cell, std::size_t) { cell.flags = Cell::kInitialised; });
 }
 
 void MemoryMap::set_arguments(const void* begin, std::size_t bytes) {
@@ -77,19 +68,17 @@ void MemoryMap::set_arguments(const void* begin, std::size_t bytes) {
 }
 
 MemoryMap::Range* MemoryMap::find_buffer(std::uintptr_t address, std::size_t size) {
-  if (last_ != nullptr && last_->holds(address, size)) return last_;
   auto after = std::ranges::upper_bound(buffers_, address, {}, [](const auto& range) { return range->begin; });
   if (after == buffers_.begin()) return nullptr;
   Range* const range = (after - 1)->get();
-  if (!range->holds(address, size)) return nullptr;
-  last_ = range;
-  return range;
+  return range->holds(address, size) ? range : nullptr;
 }
 
-MemoryMap::Found MemoryMap::find(std::uintptr_t address, std::size_t size, bool read) {
-  if (dynamic_.holds(address, size)) return {dynamic_.cells->at(address - dynamic_.begin), true, true};
-  if (static_.holds(address, size)) return {static_.cells->at(address - static_.begin), true, true};
-  if (const Range* range = find_buffer(address, size)) return {range->cells->at(address - range->begin), false, true};
+MemoryMap::Found MemoryMap::find_elsewhere(std::uintptr_t address, std::size_t size, bool read) {
+  if (Range* const range = find_buffer(address, size)) {
+    recent_[oldest_++ % recent_.size()] = range;
+    return {range, false, false};
+  }
   const bool constant =
       address - dynamic_.begin >= kMostSharedBytes && (image_.holds(address, size) || arguments_.holds(address, size));
   return {nullptr, false, read && constant};

@@ -1,6 +1,7 @@
 // Which memory an address of a kernel lies in: shared, a buffer of the device, or the program's constants.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,26 +27,13 @@ struct MemoryPlace {
   std::size_t bytes = 0;    // of the whole
 };
 
-// Zeroed cells for a range of addresses, pages of which cost nothing until they are touched.
-class CellArray {
- public:
-  explicit CellArray(std::size_t count);
-  [[nodiscard]] Cell* at(std::size_t index) const { return cells_.get() + index; }
-
- private:
-  struct Free {
-    void operator()(Cell* cells) const;
-  };
-  std::unique_ptr<Cell[], Free> cells_;
-};
-
 class MemoryMap {
  public:
   struct Range {
     std::uintptr_t begin = 0;
     std::size_t bytes = 0;
     std::string name;
-    std::unique_ptr<CellArray> cells;
+    std::unique_ptr<Shadow> shadow;
 
     [[nodiscard]] bool holds(std::uintptr_t address, std::size_t size) const {
       return address >= begin && address - begin <= bytes && size <= bytes - (address - begin);
@@ -58,14 +46,20 @@ class MemoryMap {
   void remove_buffer(const void* begin);
   void mark_initialised(const void* begin, std::size_t bytes);
 
-  // The cells of [address, address + size); null where they are of no one range that a kernel may touch with `access`,
-  // and for constants, which have none; `shared` says of which kind. Kept short: it runs at every access.
+  // The range that a kernel may touch which has [address, address + size), null if there is none: where the bytes are
+  // of constants and `read`, `constant` is true then. Short, because it runs at every access.
   struct Found {
-    Cell* cells = nullptr;
+    Range* range = nullptr;
     bool shared = false;
-    bool known = false;
+    bool constant = false;
   };
-  [[nodiscard]] Found find(std::uintptr_t address, std::size_t size, bool read);
+  [[nodiscard]] Found find(std::uintptr_t address, std::size_t size, bool read) {
+    if (static_.holds(address, size)) return {&static_, true, false};
+    if (dynamic_.holds(address, size)) return {&dynamic_, true, false};
+    for (Range* const recent : recent_)
+      if (recent->holds(address, size)) return {recent, false, false};
+    return find_elsewhere(address, size, read);
+  }
   [[nodiscard]] MemoryPlace place(std::uintptr_t address) const;
 
   // The block's dynamic shared memory: `bytes` of the arena, which begins at a multiple of 1024 bytes.
@@ -76,10 +70,13 @@ class MemoryMap {
  private:
   MemoryMap();
 
-  Range* find_buffer(std::uintptr_t address, std::size_t size);
+  [[nodiscard]] Found find_elsewhere(std::uintptr_t address, std::size_t size, bool read);
+  [[nodiscard]] Range* find_buffer(std::uintptr_t address, std::size_t size);
 
   std::vector<std::unique_ptr<Range>> buffers_;  // by address
-  Range* last_ = nullptr;                        // where the last access was
+  Range nothing_;
+  std::size_t oldest_ = 0;                                                    // of recent_
+  std::array<Range*, 4> recent_{&nothing_, &nothing_, &nothing_, &nothing_};  // buffers of the last accesses
   Range static_;
   Range dynamic_;
   Range arguments_;
