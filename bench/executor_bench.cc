@@ -1,5 +1,5 @@
-// What the executor's checks cost: kernels beside the same loops as plain host code at -O1, as kernels are compiled.
-// The counter `times` of each pair is the ratio that docs/kernels.md quotes.
+// What the executor's checks cost: kernels beside the same loops as plain host code. The ratio of each pair is
+// what docs/kernels.md quotes.
 #include <benchmark/benchmark.h>
 
 #include <vector>
@@ -9,9 +9,6 @@
 
 namespace lastbit::bench {
 namespace {
-
-#pragma GCC push_options
-#pragma GCC optimize("O1")
 
 void plain_multiply(const float* a, const float* b, float* d, int n) {
   for (int i = 0; i < n; ++i)
@@ -33,8 +30,6 @@ void plain_sum(const float* a, const float* /*b*/, float* d, int n) {
     d[i / 32] = lanes[0];
   }
 }
-
-#pragma GCC pop_options
 
 using Run = void (*)(const float*, const float*, float*, int);
 

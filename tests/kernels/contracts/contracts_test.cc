@@ -1,0 +1,74 @@
+// Every kernel fulfils its contract on the executor, in every order of warps.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "check/validation.h"
+#include "kernels/contracts/kernel_registry.h"
+
+namespace lastbit::kernels {
+namespace {
+
+struct Settings {
+  std::string contract;
+  check::OpSettings settings = {};
+  // Of the contract's shapes the executor takes those first that are small; all of them with LASTBIT_ALL_SHAPES.
+  std::vector<tensor::Shape> shapes = {};
+  std::vector<std::string> families = {};  // none: all
+};
+
+const std::vector<tensor::Shape> kMatrices{{1, 1}, {3, 128}, {130, 140}};
+const std::vector<std::string> kFew{"normal", "outlier", "zero_blocks"};
+
+std::vector<Settings> all_settings() {
+  return {{"quantize_1x128", {}, kMatrices},
+          {"quantize_1x128", {{"transpose", "true"}, {"x_type", "f32"}}, kMatrices, kFew},
+          {"quantize_1x128", {{"format", "e5m2"}, {"scale", "ue8m0"}, {"method", "reciprocal"}}, kMatrices, kFew},
+          {"quantize_1x128", {{"method", "reciprocal"}, {"zero_block", "epsilon"}}, kMatrices, kFew},
+          {"quantize_128x128", {}, kMatrices},
+          {"quantize_128x128", {{"transpose", "true"}, {"scale", "ue8m0"}}, kMatrices, kFew},
+          {"swiglu_quantize_1x128", {}, {{1, 1}, {5, 128}, {33, 300}}},
+          {"swiglu_quantize_1x128", {{"between", "f32"}, {"format", "e5m2"}}, {{5, 128}, {33, 300}}, {"normal"}},
+          {"rms_norm", {}, {{1, 1}, {3, 7}, {17, 512}}},
+          {"rope", {}, {{1, 1, 2}, {5, 3, 64}}},
+          {"rope", {{"layout", "interleaved"}}, {{5, 3, 64}}},
+          {"rope", {{"layout", "interleaved_to_halves"}}, {{5, 3, 64}}}};
+}
+
+std::string text_of(const check::Validation& validation) {
+  std::string text;
+  for (const check::CaseReport& report : validation.cases)
+    for (const check::Finding& finding : report.findings) text += report.id.name() + ": " + finding.text + "\n";
+  for (const check::OutputPower& power : validation.power)
+    if (!power.enough()) text += power.output + ": the comparison has no power\n";
+  return text;
+}
+
+TEST(Contracts, KernelsFulfilThem) {
+  for (const Settings& settings : all_settings()) {
+    const check::Contract& contract = check::find_contract(settings.contract);
+    for (const ContractKernel& kernel : kernel_registry()) {
+      if (kernel.contract != contract.name) continue;
+      for (const Version version : {Version::kObvious, Version::kTuned}) {
+        const check::Implementation implementation = on_executor(kernel, version);
+        SCOPED_TRACE(implementation.name);
+        check::ValidationRequest request;
+        request.contract = &contract;
+        request.settings = check::contract_settings(contract, settings.settings);
+        request.diagnose = false;
+        if (std::getenv("LASTBIT_ALL_SHAPES") == nullptr) {
+          request.shapes = settings.shapes;
+          request.families = settings.families;
+        }
+        const check::Validation validation = check::validate(request, implementation);
+        EXPECT_TRUE(validation.passed()) << text_of(validation).substr(0, 2000);
+        std::printf("%-30s %3lld cases %6.2f s\n", implementation.name.c_str(),
+                    static_cast<long long>(validation.count(&check::CaseReport::passed)), validation.seconds);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lastbit::kernels
