@@ -20,6 +20,7 @@ struct ContractKernel {
 // By contract, as contract_registry() orders them.
 [[nodiscard]] const std::vector<ContractKernel>& kernel_registry();
 
+[[nodiscard]] std::vector<ContractKernel> gemm_kernels();
 [[nodiscard]] std::vector<ContractKernel> quantize_kernels();
 [[nodiscard]] std::vector<ContractKernel> layer_kernels();
 
