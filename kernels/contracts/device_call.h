@@ -16,25 +16,32 @@ class DeviceCall {
   // Every byte of the outputs is `fill`. Errors: as DeviceMemory.
   DeviceCall(const check::KernelCall& call, Version version, unsigned char fill);
 
-  // The array of this name, input or output. Errors: an internal error where the call has none.
+  // The array of this name. Errors: an internal error where the call has none.
   template <typename T>
-  [[nodiscard]] T* array(const std::string& name) const {
-    return static_cast<T*>(memory(name).data());
+  [[nodiscard]] T* input(const std::string& name) const {
+    return static_cast<T*>(memory(inputs_, name).data());
+  }
+  template <typename T>
+  [[nodiscard]] T* output(const std::string& name) const {
+    return static_cast<T*>(memory(outputs_, name).data());
   }
   [[nodiscard]] int size(const std::string& input, std::size_t axis) const;
-  [[nodiscard]] bool has(const std::string& name) const { return arrays_.contains(name); }
+  [[nodiscard]] bool has_input(const std::string& name) const { return inputs_.contains(name); }
   [[nodiscard]] const check::KernelCall& call() const { return call_; }
   [[nodiscard]] const std::string& setting(const std::string& key) const { return call_.settings.text(key); }
   [[nodiscard]] Version version() const { return version_; }
 
-  [[nodiscard]] tensor::NamedTensors outputs() const;
+  [[nodiscard]] tensor::NamedTensors results() const;
 
  private:
-  [[nodiscard]] const simt::DeviceMemory& memory(const std::string& name) const;
+  using Arrays = std::map<std::string, std::unique_ptr<simt::DeviceMemory>>;
+
+  [[nodiscard]] static const simt::DeviceMemory& memory(const Arrays& arrays, const std::string& name);
 
   const check::KernelCall& call_;
   Version version_;
-  std::map<std::string, std::unique_ptr<simt::DeviceMemory>> arrays_;
+  Arrays inputs_;
+  Arrays outputs_;
 };
 
 }  // namespace lastbit::kernels

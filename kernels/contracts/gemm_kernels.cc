@@ -9,15 +9,15 @@ namespace {
 Fp8Gemm fp8_gemm_of(const DeviceCall& call) {
   const check::KernelCall& of = call.call();
   Fp8Gemm gemm{};
-  gemm.a = call.array<const std::uint8_t>("a");
-  gemm.b = call.array<const std::uint8_t>("b");
-  if (call.has("scale_a")) {
-    gemm.scale_a = call.array<const float>("scale_a");
-    gemm.scale_b = call.array<const float>("scale_b");
+  gemm.a = call.input<const std::uint8_t>("a");
+  gemm.b = call.input<const std::uint8_t>("b");
+  if (call.has_input("scale_a")) {
+    gemm.scale_a = call.input<const float>("scale_a");
+    gemm.scale_b = call.input<const float>("scale_b");
   }
-  if (call.has("group_of_row")) gemm.group_of_row = call.array<const std::int32_t>("group_of_row");
-  if (call.has("rows_of_group")) gemm.rows_of_group = call.array<const std::int64_t>("rows_of_group");
-  gemm.d = call.array<void>("d");
+  if (call.has_input("group_of_row")) gemm.group_of_row = call.input<const std::int32_t>("group_of_row");
+  if (call.has_input("rows_of_group")) gemm.rows_of_group = call.input<const std::int64_t>("rows_of_group");
+  gemm.d = call.output<void>("d");
   const tensor::Tensor& a = of.inputs.at("a");
   const tensor::Tensor& b = of.inputs.at("b");
   gemm.k = static_cast<int>(a.shape().back());

@@ -23,6 +23,8 @@ struct ContractKernel {
 [[nodiscard]] std::vector<ContractKernel> gemm_kernels();
 [[nodiscard]] std::vector<ContractKernel> quantize_kernels();
 [[nodiscard]] std::vector<ContractKernel> layer_kernels();
+[[nodiscard]] std::vector<ContractKernel> routing_kernels();
+[[nodiscard]] std::vector<ContractKernel> training_kernels();
 
 inline constexpr const char* kPortable = "sm_80, sm_90a, sm_100a";
 

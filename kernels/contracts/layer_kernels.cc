@@ -8,8 +8,8 @@ namespace {
 std::string takes_any(const check::KernelCall& /*call*/) { return {}; }
 
 void run_rms_norm(const DeviceCall& call) {
-  rms_norm(call.array<const std::uint16_t>("x"), call.array<const std::uint16_t>("weight"), call.size("x", 0),
-           call.size("x", 1), static_cast<float>(call.call().settings.number("eps")), call.array<std::uint16_t>("y"),
+  rms_norm(call.input<const std::uint16_t>("x"), call.input<const std::uint16_t>("weight"), call.size("x", 0),
+           call.size("x", 1), static_cast<float>(call.call().settings.number("eps")), call.output<std::uint16_t>("y"),
            call.version());
 }
 
@@ -18,8 +18,8 @@ void run_rope(const DeviceCall& call) {
   const RopeLayout layout = name == "half_split"    ? RopeLayout::kHalfSplit
                             : name == "interleaved" ? RopeLayout::kInterleaved
                                                     : RopeLayout::kInterleavedToHalves;
-  rope(call.array<const std::uint16_t>("x"), call.array<const float>("cos"), call.array<const float>("sin"),
-       {call.size("x", 0), call.size("x", 1), call.size("x", 2)}, layout, call.array<std::uint16_t>("y"),
+  rope(call.input<const std::uint16_t>("x"), call.input<const float>("cos"), call.input<const float>("sin"),
+       {call.size("x", 0), call.size("x", 1), call.size("x", 2)}, layout, call.output<std::uint16_t>("y"),
        call.version());
 }
 

@@ -29,7 +29,7 @@ check::KernelRun run_in_every_order(const ContractKernel& kernel, const check::K
       const simt::OrderScope scope(order);
       const DeviceCall device(call, version, kFills[results.size()]);
       kernel.run(device);
-      results.push_back(device.outputs());
+      results.push_back(device.results());
     }
     if (const std::string name = differing_array(results[0], results[2]); !name.empty())
       run.violations.push_back(name + ": the order in which warps run shows in the results");

@@ -16,26 +16,26 @@ QuantizeRule quantize_rule(const DeviceCall& call) {
 }
 
 QuantizeInput quantize_input(const DeviceCall& call) {
-  return {call.array<void>("x"), call.setting("x_type") == "bf16", call.size("x", 0), call.size("x", 1)};
+  return {call.input<const void>("x"), call.setting("x_type") == "bf16", call.size("x", 0), call.size("x", 1)};
 }
 
 std::string takes_all(const check::KernelCall& /*call*/) { return {}; }
 
 void run_1x128(const DeviceCall& call) {
   auto* const quantize = call.setting("transpose") == "true" ? quantize_1x128_transposed : quantize_1x128;
-  quantize(quantize_input(call), quantize_rule(call), call.array<std::uint8_t>("codes"), call.array<float>("scales"),
+  quantize(quantize_input(call), quantize_rule(call), call.output<std::uint8_t>("codes"), call.output<float>("scales"),
            call.version());
 }
 
 void run_128x128(const DeviceCall& call) {
   quantize_128x128(quantize_input(call), quantize_rule(call), call.setting("transpose") == "true",
-                   call.array<std::uint8_t>("codes"), call.array<float>("scales"), call.version());
+                   call.output<std::uint8_t>("codes"), call.output<float>("scales"), call.version());
 }
 
 void run_swiglu(const DeviceCall& call) {
-  swiglu_quantize_1x128(call.array<const std::uint16_t>("gate"), call.array<const std::uint16_t>("up"),
+  swiglu_quantize_1x128(call.input<const std::uint16_t>("gate"), call.input<const std::uint16_t>("up"),
                         call.size("gate", 0), call.size("gate", 1), call.setting("between") == "bf16",
-                        quantize_rule(call), call.array<std::uint8_t>("codes"), call.array<float>("scales"),
+                        quantize_rule(call), call.output<std::uint8_t>("codes"), call.output<float>("scales"),
                         call.version());
 }
 

@@ -4,8 +4,8 @@
 namespace lastbit::kernels {
 namespace {
 
-__device__ Fp8Format format_a(const Fp8Gemm& gemm) { return gemm.a_e5m2 ? kE5M2 : kE4M3; }
-__device__ Fp8Format format_b(const Fp8Gemm& gemm) { return gemm.b_e5m2 ? kE5M2 : kE4M3; }
+__device__ Fp8Format format_a(const Fp8Gemm& gemm) { return fp8_format(gemm.a_e5m2); }
+__device__ Fp8Format format_b(const Fp8Gemm& gemm) { return fp8_format(gemm.b_e5m2); }
 __device__ int product_bits(const Fp8Gemm& gemm) { return format_a(gemm).fraction_bits + format_b(gemm).fraction_bits; }
 
 __device__ const std::uint8_t* row_of(const std::uint8_t* codes, int row, int k) {

@@ -13,8 +13,9 @@ struct Fp8Format {
   unsigned max_code;  // without sign
   float largest;
 };
-inline constexpr Fp8Format kE4M3{3, 7, 0x7e, 448};
-inline constexpr Fp8Format kE5M2{2, 15, 0x7b, 57344};
+__host__ __device__ constexpr Fp8Format fp8_format(bool e5m2) {
+  return e5m2 ? Fp8Format{2, 15, 0x7b, 57344} : Fp8Format{3, 7, 0x7e, 448};
+}
 
 // To nearest even, saturating, a NaN 0x7f, as CUDA's own casts.
 __device__ inline std::uint8_t fp8_code(float value, const Fp8Format& format) {

@@ -13,7 +13,7 @@ constexpr int kTileWidth = 128;
 
 __host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-__device__ inline Fp8Format format_of(const QuantizeRule& rule) { return rule.e5m2 ? kE5M2 : kE4M3; }
+__device__ inline Fp8Format format_of(const QuantizeRule& rule) { return fp8_format(rule.e5m2); }
 
 struct TileScale {
   float scale;

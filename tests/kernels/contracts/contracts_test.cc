@@ -42,7 +42,16 @@ std::vector<Settings> all_settings() {
           {"rms_norm", {}, {{1, 1}, {3, 7}, {17, 512}}},
           {"rope", {}, {{1, 1, 2}, {5, 3, 64}}},
           {"rope", {{"layout", "interleaved"}}, {{5, 3, 64}}},
-          {"rope", {{"layout", "interleaved_to_halves"}}, {{5, 3, 64}}}};
+          {"rope", {{"layout", "interleaved_to_halves"}}, {{5, 3, 64}}},
+          {"router", {}, {{1, 32}, {7, 64}, {5, 256}}},
+          {"router", {{"group_rank", "max"}, {"norm_topk_prob", "false"}}, {{7, 64}}, {"normal", "ties"}},
+          {"permute", {}, {{1, 1, 1, 1}, {17, 40, 8, 2}, {64, 9, 32, 8}}},
+          {"unpermute", {}, {{1, 1, 1, 1}, {17, 40, 8, 2}, {64, 9, 32, 8}}},
+          {"unpermute", {{"fma", "true"}}, {{17, 40, 8, 2}}, {"normal", "cancelling_slots"}},
+          {"cross_entropy", {}, {{1, 1}, {7, 300}, {3, 2050}}},
+          {"cross_entropy", {{"logits_type", "bf16"}, {"gradient_type", "bf16"}}, {{7, 300}}, {"normal", "no_targets"}},
+          {"adamw", {}, {{1}, {17}, {515}}},
+          {"adamw", {{"moment_use", "update_from_unrounded"}}, {{515}}, {"normal"}}};
 }
 
 std::string text_of(const check::Validation& validation) {
