@@ -23,6 +23,7 @@ struct ContractKernel {
 [[nodiscard]] std::vector<ContractKernel> gemm_kernels();
 [[nodiscard]] std::vector<ContractKernel> quantize_kernels();
 [[nodiscard]] std::vector<ContractKernel> layer_kernels();
+[[nodiscard]] std::vector<ContractKernel> attention_kernels();
 [[nodiscard]] std::vector<ContractKernel> routing_kernels();
 [[nodiscard]] std::vector<ContractKernel> training_kernels();
 
