@@ -48,7 +48,7 @@ struct BoxCopy {
 }  // namespace
 
 TensorMap make_tensor_map(const void* matrix, const TileShape& shape) {
-  require_tile_shape(matrix, shape);
+  require_tile_shape(matrix, shape.rows, shape.cols, shape.box_rows, shape.box_cols, shape.swizzle);
   return {static_cast<const unsigned char*>(matrix), shape};
 }
 

@@ -32,5 +32,7 @@ inline constexpr const char* kPortable = "sm_80, sm_90a, sm_100a";
 // Runs the kernel on the executor in every order, on outputs of other bytes each time. A Finding is a violation of the
 // run, and so are results that depend on the order. The name is "quantize_1x128:v0" or "quantize_1x128:tuned".
 [[nodiscard]] check::Implementation on_executor(const ContractKernel& kernel, Version version);
+// Runs it twice on the GPU of this machine; in the build for one alone. Errors: kUnsupported with CUDA's words.
+[[nodiscard]] check::Implementation on_gpu(const ContractKernel& kernel, Version version);
 
 }  // namespace lastbit::kernels
