@@ -1,11 +1,16 @@
-// What the executor's checks cost: kernels beside the same loops as plain host code. The ratio of each pair is
-// what docs/kernels.md quotes.
+// What the executor and its checks cost: kernels beside the same kernels unchecked and the same work as plain loops.
+// docs/kernels.md quotes the ratios.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <cmath>
+#include <string>
 #include <vector>
 
 #include "executor_kernels.h"
+#include "kernels/quantize/quantize.h"
 #include "kernels/simt/device_array.h"
+#include "numerics/format.h"
 
 namespace lastbit::bench {
 namespace {
@@ -54,14 +59,52 @@ void as_plain_code(benchmark::State& state, Run run, int n, std::size_t count) {
 constexpr int kSide = 128;
 constexpr int kCount = 1 << 18;
 
-BENCHMARK_CAPTURE(as_plain_code, multiply, plain_multiply, kSide, kSide* kSide)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(on_executor, multiply, run_multiply, kSide, kSide* kSide)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(as_plain_code, add, plain_add, kCount, kCount)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(on_executor, add, run_add, kCount, kCount)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(as_plain_code, sum, plain_sum, kCount, kCount)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(on_executor, sum, run_sum, kCount, kCount)->Unit(benchmark::kMicrosecond);
+constexpr int kBlocks = 256;  // rows
+constexpr int kBlock = 128;
+
+// One scale for each 128 values, as quantize_1x128 at its defaults.
+void plain_quantize(const float* a, const float* /*b*/, float* d, int n) {
+  const numerics::EncodeOptions options = numerics::default_encode_options(numerics::Format::kE4M3);
+  auto* const codes = reinterpret_cast<std::uint8_t*>(d);
+  for (int begin = 0; begin < n; begin += kBlock) {
+    float amax = 0;
+    for (int i = begin; i < begin + kBlock; ++i) amax = std::max(amax, std::abs(a[i]));
+    const float scale = amax == 0 ? 1 : amax / 448;
+    d[n / 4 + begin / kBlock] = scale;
+    for (int i = begin; i < begin + kBlock; ++i)
+      codes[i] = static_cast<std::uint8_t>(numerics::encode(a[i] / scale, numerics::Format::kE4M3, options));
+  }
+}
+
+template <kernels::Version kVersion>
+void run_quantize(const float* a, const float* /*b*/, float* d, int n) {
+  kernels::quantize_1x128({a, false, kBlocks, n / kBlocks}, {}, reinterpret_cast<std::uint8_t*>(d), d + n / 4,
+                          kVersion);
+}
+
+void register_all() {
+  const auto add = [](const std::string& name, auto* function, Run run, int n, std::size_t count) {
+    benchmark::RegisterBenchmark(name.c_str(), function, run, n, count)->Unit(benchmark::kMicrosecond);
+  };
+  const auto add_three = [&](const std::string& name, Run plain, Run unchecked_run, Run checked_run, int n,
+                             std::size_t count) {
+    add(name + "/plain", as_plain_code, plain, n, count);
+    add(name + "/executor_unchecked", on_executor, unchecked_run, n, count);
+    add(name + "/executor", on_executor, checked_run, n, count);
+  };
+  add_three("multiply", plain_multiply, unchecked::run_multiply, checked::run_multiply, kSide, kSide * kSide);
+  add_three("add", plain_add, unchecked::run_add, checked::run_add, kCount, kCount);
+  add_three("sum", plain_sum, unchecked::run_sum, checked::run_sum, kCount, kCount);
+  add("quantize/plain", as_plain_code, plain_quantize, kCount, kCount);
+  add("quantize/executor_v0", on_executor, run_quantize<kernels::Version::kObvious>, kCount, kCount);
+  add("quantize/executor_tuned", on_executor, run_quantize<kernels::Version::kTuned>, kCount, kCount);
+}
 
 }  // namespace
 }  // namespace lastbit::bench
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  lastbit::bench::register_all();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

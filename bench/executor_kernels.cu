@@ -1,8 +1,12 @@
-// The same work as a kernel and as plain loops: what the executor's checks cost.
+// Kernels that executor_bench runs, with the executor's checks; executor_kernels_unchecked.cu is the same without them.
 #include "executor_kernels.h"
 #include "kernels/simt/cuda.h"
 
-namespace lastbit::bench {
+#ifndef LASTBIT_BENCH_VARIANT
+#define LASTBIT_BENCH_VARIANT checked
+#endif
+
+namespace lastbit::bench::LASTBIT_BENCH_VARIANT {
 namespace {
 
 constexpr int kTile = 16;
@@ -52,4 +56,4 @@ void run_sum(const float* a, const float* b, float* d, int n) {
   simt::launch({"sum_by_warps", dim3{static_cast<unsigned>((n + 255) / 256)}, dim3{256}}, sum_by_warps, a, b, d, n);
 }
 
-}  // namespace lastbit::bench
+}  // namespace lastbit::bench::LASTBIT_BENCH_VARIANT
