@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Registers, shared memory and spills of every kernel, as a table in Markdown.
+"""Registers, shared memory, stack and spills of every kernel, as a table in Markdown.
 
 usage: resource_usage.py NVCC SOURCE_DIR ARCHITECTURES SOURCE...     (ARCHITECTURES: "80 90a 100a")
 
@@ -23,17 +23,18 @@ def compile_source(nvcc, root, architecture, source):
 
 
 def kernels_of(text):
-    """(name, registers, static shared memory, spilled bytes) of each entry function that ptxas lists."""
+    """(name, registers, static shared memory, stack, spilled bytes) of each entry function that ptxas lists."""
     entry = None
-    spills = 0
+    stack = spills = 0
     for line in text.splitlines():
         if found := re.search(r"Compiling entry function '(\w+)'", line):
             entry = found.group(1)
-        if found := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line):
-            spills = int(found.group(1)) + int(found.group(2))
+        if found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            stack = int(found.group(1))
+            spills = int(found.group(2)) + int(found.group(3))
         if entry and (found := re.search(r"Used (\d+) registers", line)):
             shared = re.search(r"(\d+) bytes smem", line)
-            yield demangle(entry), int(found.group(1)), int(shared.group(1)) if shared else 0, spills
+            yield demangle(entry), int(found.group(1)), int(shared.group(1)) if shared else 0, stack, spills
             entry = None
 
 
@@ -58,8 +59,9 @@ def main():
     for (file, name), usages in rows.items():
         cells = []
         for architecture in architectures.split():
-            registers, shared, spills = usages[architecture]
-            cells.append(f"{registers} registers, {shared} B" + (f", {spills} B spilled" if spills else ""))
+            registers, shared, stack, spills = usages[architecture]
+            more = (f", {stack} B stack" if stack else "") + (f", {spills} B spilled" if spills else "")
+            cells.append(f"{registers} registers, {shared} B" + more)
         print(f"| `{file}` | `{name}` | " + " | ".join(cells) + " |")
 
 
