@@ -34,9 +34,12 @@ void mbarrier_init(std::uint64_t* barrier, int arrivals) {
   const auto address = reinterpret_cast<std::uintptr_t>(barrier);
   (void)shared_address(barrier);
   if (address % 8 != 0 || arrivals < 1)
-    block.fail(FindingKind::kMisuse, fmt::format("mbarrier_init of {} arrivals, expected at least 1 and an address "
-                                                 "that is a multiple of 8",
-                                                 arrivals));
+    block.fail(FindingKind::kMisuse, [&] {
+      return fmt::format(
+          "mbarrier_init of {} arrivals, expected at least 1 and an address "
+          "that is a multiple of 8",
+          arrivals);
+    });
   block.access(address, sizeof(*barrier), simt::Access::kWrite);
   simt::Mbarrier state;
   state.expected = state.missing = arrivals;

@@ -50,7 +50,7 @@ std::vector<std::byte> gather(std::uint64_t descriptor, int rows) {
 // Until `wait` of the last of the group's threads, the operands may not be overwritten.
 void keep_operands(const Product& product) {
   Block& block = *Block::current();
-  const auto each = [&block, product](const auto& visit) {
+  const auto each = [&product](const auto& visit) {
     each_row_half(product.a, kWgmmaRows, visit);
     each_row_half(product.b, product.columns, visit);
   };

@@ -25,7 +25,7 @@ const simt::DeviceMemory& DeviceCall::memory(const Arrays& arrays, const std::st
   return *found->second;
 }
 
-int DeviceCall::size(const std::string& input, std::size_t axis) const {
+int DeviceCall::size(const std::string& input, std::int64_t axis) const {
   return static_cast<int>(call_.inputs.at(input).dim(axis));
 }
 

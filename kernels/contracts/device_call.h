@@ -1,6 +1,7 @@
 // A contract's call on the device: inputs uploaded, outputs to be written, settings in the kernels' own terms.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,7 +26,7 @@ class DeviceCall {
   [[nodiscard]] T* output(const std::string& name) const {
     return static_cast<T*>(memory(outputs_, name).data());
   }
-  [[nodiscard]] int size(const std::string& input, std::size_t axis) const;
+  [[nodiscard]] int size(const std::string& input, std::int64_t axis) const;
   [[nodiscard]] bool has_input(const std::string& name) const { return inputs_.contains(name); }
   [[nodiscard]] const check::KernelCall& call() const { return call_; }
   [[nodiscard]] const std::string& setting(const std::string& key) const { return call_.settings.text(key); }

@@ -1,5 +1,6 @@
 // Contracts of matrix products.
-#include "core/error.h"
+#include <iterator>
+
 #include "kernels/contracts/kernel_registry.h"
 #include "kernels/gemm/fp8_gemm.h"
 
@@ -22,7 +23,7 @@ Fp8Gemm fp8_gemm_of(const DeviceCall& call) {
   const tensor::Tensor& b = of.inputs.at("b");
   gemm.k = static_cast<int>(a.shape().back());
   gemm.m = static_cast<int>(a.size() / gemm.k);
-  gemm.n = static_cast<int>(b.dim(b.shape().size() - 2));
+  gemm.n = static_cast<int>(b.dim(std::ssize(b.shape()) - 2));
   gemm.groups = b.shape().size() == 3 ? static_cast<int>(b.dim(0)) : 1;
   gemm.a_e5m2 = call.setting("a_type") == "e5m2";
   gemm.b_e5m2 = call.setting("b_type") == "e5m2";

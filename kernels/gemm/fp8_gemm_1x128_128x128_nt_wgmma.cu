@@ -98,7 +98,9 @@ struct Pipeline {
   std::uint64_t* full;
   std::uint64_t* empty;
 
-  __device__ unsigned char* stage(int block) const { return stages + block % kStages * kStageBytes; }
+  __device__ unsigned char* stage(int block) const {
+    return stages + static_cast<unsigned>(block % kStages) * kStageBytes;
+  }
   // How often a stage was filled before, as a phase's parity.
   __device__ static unsigned parity(int block) { return static_cast<unsigned>(block / kStages) & 1U; }
 };

@@ -4,6 +4,7 @@
 #include <bit>
 #include <exception>
 #include <numeric>
+#include <span>
 #include <string_view>
 
 namespace lastbit::simt {
@@ -123,9 +124,12 @@ void Block::wait(const WaitReason& reason, Site site, std::function<bool()> read
   pause(reason, site);
 }
 
-void Block::fail(FindingKind kind, const std::string& text) {
-  finding_ = Finding(kind, fmt::format("kernel {}, block {}, thread {}: {}: {}", place_.kernel, text_of(place_.index),
-                                       thread_text(running_), to_string(kind), text));
+void Block::note(FindingKind kind, const std::string& text) {
+  finding_.emplace(kind, fmt::format("kernel {}, block {}, thread {}: {}: {}", place_.kernel, text_of(place_.index),
+                                     thread_text(running_), to_string(kind), text));
+}
+
+void Block::give_up() {
   self().waits = true;
   self().fiber->pause();
   std::terminate();  // nobody resumes a thread of a block that failed
@@ -168,18 +172,25 @@ Finding Block::deadlock() const {
 
 void Block::arrive(int id, int count, Site site) {
   if (id < 0 || id >= kNamedBarriers)
-    fail(FindingKind::kMisuse, fmt::format("barrier {} at {}, expected 0 to {}", id, site.text(), kNamedBarriers - 1));
+    fail(FindingKind::kMisuse,
+         [&] { return fmt::format("barrier {} at {}, expected 0 to {}", id, site.text(), kNamedBarriers - 1); });
   const int expected = count < 0 ? threads() : count;
   if (count >= 0 && (count == 0 || count % kWarpLanes != 0 || count > threads()))
-    fail(FindingKind::kMisuse, fmt::format("barrier {} of {} threads at {}, expected a multiple of 32, up to {}", id,
-                                           count, site.text(), threads()));
+    fail(FindingKind::kMisuse, [&] {
+      return fmt::format("barrier {} of {} threads at {}, expected a multiple of 32, up to {}", id, count, site.text(),
+                         threads());
+    });
   Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
   if (!barrier.came.empty() && barrier.expected != expected)
-    fail(FindingKind::kBarrier, fmt::format("barrier {} at {} is of {} threads, but of {} at {}", id, site.text(),
-                                            expected, barrier.expected, barrier.site.text()));
+    fail(FindingKind::kBarrier, [&] {
+      return fmt::format("barrier {} at {} is of {} threads, but of {} at {}", id, site.text(), expected,
+                         barrier.expected, barrier.site.text());
+    });
   if (!barrier.came.empty() && count < 0 && !(barrier.site == site))
-    fail(FindingKind::kBarrier, fmt::format("__syncthreads at {}, while thread {} is at the one at {}", site.text(),
-                                            thread_text(barrier.came.front()), barrier.site.text()));
+    fail(FindingKind::kBarrier, [&] {
+      return fmt::format("__syncthreads at {}, while thread {} is at the one at {}", site.text(),
+                         thread_text(barrier.came.front()), barrier.site.text());
+    });
   barrier.expected = expected;
   barrier.site = site;
   barrier.came.push_back(running_);
@@ -219,8 +230,10 @@ void Block::meet(const MeetingCall& call, Finish finish) {
   const int first = running_ / call.threads * call.threads;
   const int member = running_ - first;
   if (call.threads == kWarpLanes && (call.mask >> member & 1U) == 0)
-    fail(FindingKind::kWarp, fmt::format("{} at {}: the calling lane {} is not in its own mask {:#x}", call.name,
-                                         call.site.text(), member, call.mask));
+    fail(FindingKind::kWarp, [&] {
+      return fmt::format("{} at {}: the calling lane {} is not in its own mask {:#x}", call.name, call.site.text(),
+                         member, call.mask);
+    });
   std::size_t index = 0;
   while (index < open_.size() && !(open_[index].meeting.first == first && open_[index].meeting.call.mask == call.mask &&
                                    open_[index].meeting.call.threads == call.threads))
@@ -235,8 +248,10 @@ void Block::meet(const MeetingCall& call, Finish finish) {
   }
   Meeting& meeting = open_[index].meeting;
   if (std::string_view(meeting.call.name) != call.name)
-    fail(FindingKind::kWarp, fmt::format("{} at {}, while other lanes of the mask are in {} at {}", call.name,
-                                         call.site.text(), meeting.call.name, meeting.call.site.text()));
+    fail(FindingKind::kWarp, [&] {
+      return fmt::format("{} at {}, while other lanes of the mask are in {} at {}", call.name, call.site.text(),
+                         meeting.call.name, meeting.call.site.text());
+    });
   const auto i = static_cast<std::size_t>(member);
   meeting.came[i / kWarpLanes] |= 1U << i % kWarpLanes;
   meeting.payloads[i] = call.payload;
@@ -254,10 +269,12 @@ void Block::finish_if_complete(std::size_t index) {
     const std::uint32_t mask = warps == 1 ? meeting.call.mask : ~0U;
     if (meeting.came[w] != (mask & alive_[first_warp + w])) return;
   }
-  std::vector<int> members;
+  std::array<int, kGroupThreads> all;
+  std::size_t count = 0;
   for (std::size_t w = 0; w < warps; ++w)
     for (std::uint32_t left = meeting.came[w]; left != 0; left &= left - 1)
-      members.push_back(meeting.first + static_cast<int>(w) * kWarpLanes + std::countr_zero(left));
+      all[count++] = meeting.first + static_cast<int>(w) * kWarpLanes + std::countr_zero(left);
+  const std::span<const int> members(all.data(), count);
   if (meeting.call.orders_memory) clocks_.meet(members);
   open_[index].finish(meeting);
   for (const int thread : members) wake(thread);

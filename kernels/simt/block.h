@@ -8,11 +8,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/philox.h"
 #include "kernels/simt/async_groups.h"
 #include "kernels/simt/async_memory.h"
+#include "kernels/simt/block_place.h"
 #include "kernels/simt/builtin_indices.h"
 #include "kernels/simt/clocks.h"
 #include "kernels/simt/fiber.h"
@@ -22,23 +24,6 @@
 #include "kernels/simt/order.h"
 
 namespace lastbit::simt {
-
-// Where a block stands in its launch.
-struct BlockPlace {
-  const char* kernel;
-  dim3 grid;
-  dim3 block;  // its size in threads
-  dim3 index;
-  std::uint32_t serial;        // counted over all launches of the program
-  std::uint32_t first_serial;  // of the launch
-};
-
-// What a thread waits for, put into words only when it does so in vain: "at barrier 1".
-struct WaitReason {
-  const char* text;  // with a place for `value`
-  std::uint32_t value = 0;
-  const char* name = "";  // and, in front of it, for this
-};
 
 class Block {
  public:
@@ -78,7 +63,16 @@ class Block {
     if (groups_.empty()) groups_.resize(threads_.size());
     return groups_[static_cast<std::size_t>(running_)][static_cast<std::size_t>(kind)];
   }
-  [[noreturn]] void fail(FindingKind kind, const std::string& text);
+  // The thread is given up as it stands: what its frames own would leak, so callers own nothing, and a text that is
+  // more than a literal is what `text` returns.
+  template <typename Text>
+  [[noreturn]] void fail(FindingKind kind, const Text& text) {
+    if constexpr (std::is_invocable_v<Text>)
+      note(kind, text());
+    else
+      note(kind, text);
+    give_up();
+  }
 
   [[nodiscard]] Clocks& clocks() { return clocks_; }
   [[nodiscard]] AsyncMemory& async() { return async_; }
@@ -116,15 +110,18 @@ class Block {
   void finish_if_complete(std::size_t open);
   void wake(int thread) { threads_[static_cast<std::size_t>(thread)].waits = false; }
   void pause(const WaitReason& reason, Site site);
+  void note(FindingKind kind, const std::string& text);
+  [[noreturn]] void give_up();
   [[nodiscard]] std::vector<int> turn_of(int count, std::uint64_t turn) const;
   [[nodiscard]] Finding deadlock() const;
-  [[noreturn]] void fail_access(Conflict conflict, std::uintptr_t address, std::size_t bytes, Access access, int other);
+  [[nodiscard]] std::string conflict_text(Conflict conflict, std::uintptr_t address, std::size_t bytes, Access access,
+                                          int other) const;
   [[nodiscard]] Toucher toucher(bool shared) const {
     return {place_.serial, place_.first_serial, running_, clocks_.now(running_), shared, clocks_.floor(), clocks_};
   }
   void check_access(const MemoryMap::Found& found, std::uintptr_t address, std::size_t bytes, Access access);
-  void each_shared_cell(std::uintptr_t address, std::size_t bytes,
-                        const std::function<void(Cell& cell, std::size_t offset)>& visit);
+  template <typename Visit>
+  void each_shared_cell(std::uintptr_t address, std::size_t bytes, const Visit& visit);
   [[nodiscard]] std::string where(std::uintptr_t address, std::size_t bytes) const;
 
   struct Open {

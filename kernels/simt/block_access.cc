@@ -9,18 +9,37 @@ const char* word_for(Access access) {
   return access == Access::kWrite ? "writes" : "updates";
 }
 
+FindingKind kind_of(Conflict conflict) {
+  switch (conflict) {
+    case Conflict::kUninitialised:
+      return FindingKind::kUninitialised;
+    case Conflict::kInFlight:
+    case Conflict::kPendingRead:
+      return FindingKind::kInFlight;
+    default:
+      return FindingKind::kRace;
+  }
+}
+
 }  // namespace
 
 void Block::check_access(const MemoryMap::Found& found, std::uintptr_t address, std::size_t bytes, Access access) {
   if (steps_ > kMostSteps) fail(FindingKind::kEndless, "billions of accesses without waiting for another thread");
   if (found.range == nullptr) {
     if (found.constant) return;
-    fail(FindingKind::kOutOfBounds, fmt::format("{} {}", word_for(access), where(address, bytes)));
+    fail(FindingKind::kOutOfBounds, [&] { return fmt::format("{} {}", word_for(access), where(address, bytes)); });
   }
   int other = -1;
   const Conflict conflict =
       found.range->shadow->touch(address - found.range->begin, bytes, access, toucher(found.shared), other);
-  if (conflict != Conflict::kNone) fail_access(conflict, address, bytes, access, other);
+  if (conflict != Conflict::kNone)
+    fail(kind_of(conflict), [&] { return conflict_text(conflict, address, bytes, access, other); });
+}
+
+template <typename Visit>
+void Block::each_shared_cell(std::uintptr_t address, std::size_t bytes, const Visit& visit) {
+  const MemoryMap::Found found = memory_.find(address, bytes, false);
+  if (found.range != nullptr && found.shared) found.range->shadow->each(address - found.range->begin, bytes, visit);
 }
 
 void Block::access_async(std::uintptr_t address, std::size_t bytes, Access access) {
@@ -29,29 +48,24 @@ void Block::access_async(std::uintptr_t address, std::size_t bytes, Access acces
     if (access == Access::kWrite) cell.flags = static_cast<std::uint16_t>(cell.flags | Cell::kWriteAsync);
     if ((cell.flags & Cell::kWriteAsync) != 0) return;
     if (cell.write_clock > threads_[cell.writer].fence_clock)
-      fail(FindingKind::kFence,
-           fmt::format("the asynchronous proxy reads {}, which thread {} wrote without fence.proxy.async after",
-                       where(reinterpret_cast<std::uintptr_t>(memory_.dynamic()) + offset, 1),
-                       thread_text(cell.writer)));
+      fail(FindingKind::kFence, [&] {
+        return fmt::format("the asynchronous proxy reads {}, which thread {} wrote without fence.proxy.async after",
+                           where(reinterpret_cast<std::uintptr_t>(memory_.dynamic()) + offset, 1),
+                           thread_text(cell.writer));
+      });
   });
-}
-
-void Block::each_shared_cell(std::uintptr_t address, std::size_t bytes,
-                             const std::function<void(Cell& cell, std::size_t offset)>& visit) {
-  const MemoryMap::Found found = memory_.find(address, bytes, false);
-  if (found.range != nullptr && found.shared) found.range->shadow->each(address - found.range->begin, bytes, visit);
 }
 
 void Block::set_in_flight(std::uintptr_t address, std::size_t bytes, bool flies) {
   each_shared_cell(address, bytes, [&](Cell& cell, std::size_t) {
     const unsigned flags = cell.flags;
-    cell.flags = static_cast<std::uint16_t>(flies ? flags | Cell::kInFlight : flags & ~Cell::kInFlight);
+    cell.flags = static_cast<std::uint16_t>(flies ? flags | Cell::kInFlight : flags & ~unsigned{Cell::kInFlight});
   });
 }
 
 void Block::add_pending_reads(std::uintptr_t address, std::size_t bytes, int change) {
   each_shared_cell(address, bytes, [&](Cell& cell, std::size_t) {
-    cell.pending_reads = static_cast<std::uint16_t>(cell.pending_reads + change);
+    cell.pending_reads = static_cast<std::uint16_t>(static_cast<int>(cell.pending_reads) + change);
   });
 }
 
@@ -63,31 +77,30 @@ std::string Block::where(std::uintptr_t address, std::size_t bytes) const {
   return fmt::format("{} at offset {} of {} ({} bytes)", size, place.offset, place.name, place.bytes);
 }
 
-void Block::fail_access(Conflict conflict, std::uintptr_t address, std::size_t bytes, Access access, int other) {
+std::string Block::conflict_text(Conflict conflict, std::uintptr_t address, std::size_t bytes, Access access,
+                                 int other) const {
   const std::string what = fmt::format("{} {}", word_for(access), where(address, bytes));
-  const std::string barrier = fmt::format("last barrier of this thread: {}", self().last_barrier.text());
+  const std::string barrier =
+      fmt::format("last barrier of this thread: {}", threads_[static_cast<std::size_t>(running_)].last_barrier.text());
   switch (conflict) {
     case Conflict::kUninitialised:
-      fail(FindingKind::kUninitialised, fmt::format("{}, which nobody wrote; {}", what, barrier));
+      return fmt::format("{}, which nobody wrote; {}", what, barrier);
     case Conflict::kAfterWrite:
-      fail(FindingKind::kRace,
-           fmt::format("{}, which thread {} wrote without a barrier between; {}", what, thread_text(other), barrier));
+      return fmt::format("{}, which thread {} wrote without a barrier between; {}", what, thread_text(other), barrier);
     case Conflict::kAfterRead:
-      fail(FindingKind::kRace,
-           fmt::format("{}, which thread {} read without a barrier between; {}", what, thread_text(other), barrier));
+      return fmt::format("{}, which thread {} read without a barrier between; {}", what, thread_text(other), barrier);
     case Conflict::kOtherBlockWrote:
-      fail(FindingKind::kRace, fmt::format("{}, which another block of the launch wrote", what));
+      return fmt::format("{}, which another block of the launch wrote", what);
     case Conflict::kOtherBlockRead:
-      fail(FindingKind::kRace, fmt::format("{}, which another block of the launch read", what));
+      return fmt::format("{}, which another block of the launch read", what);
     case Conflict::kInFlight:
-      fail(FindingKind::kInFlight,
-           fmt::format("{} while an asynchronous copy to there is under way; {}", what, barrier));
+      return fmt::format("{} while an asynchronous copy to there is under way; {}", what, barrier);
     case Conflict::kPendingRead:
-      fail(FindingKind::kInFlight, fmt::format("{} while an asynchronous operation still reads it; {}", what, barrier));
+      return fmt::format("{} while an asynchronous operation still reads it; {}", what, barrier);
     case Conflict::kNone:
       break;
   }
-  fail(FindingKind::kMisuse, what);
+  return what;
 }
 
 }  // namespace lastbit::simt

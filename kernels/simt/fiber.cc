@@ -9,6 +9,7 @@
 #include "kernels/simt/limits.h"
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -24,6 +25,13 @@ void tell_before_switch([[maybe_unused]] const void* stack, [[maybe_unused]] std
 void tell_after_switch([[maybe_unused]] const void** from, [[maybe_unused]] std::size_t* bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, from, bytes);
+#endif
+}
+
+// What a job that was given up has left there is nobody's.
+void tell_stack_is_free([[maybe_unused]] const std::byte* low) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(low, Stacks::kBytes);
 #endif
 }
 
@@ -67,6 +75,7 @@ void Fiber::start(int index, const std::function<void()>* job) {
   if (idle) return;
   forget();
   std::byte* const low = Stacks::instance().low(index);
+  tell_stack_is_free(low);
   stack_ = low;
   self_ = boost::context::fiber(std::allocator_arg, LentStack{low}, [this](boost::context::fiber&& resumer) {
     tell_after_switch(&resumer_stack_, &resumer_bytes_);

@@ -65,8 +65,9 @@ void __ubsan_handle_out_of_bounds(OutOfBoundsData* data, std::uintptr_t index) {
   lastbit::simt::Block* const block = lastbit::simt::Block::current();
   if (block == nullptr) return;
   const lastbit::simt::Site site{data->place.file, static_cast<int>(data->place.line)};
-  block->fail(lastbit::simt::FindingKind::kOutOfBounds,
-              fmt::format("index {} of an array at {}, which has fewer elements", static_cast<std::int64_t>(index),
-                          site.text()));
+  block->fail(lastbit::simt::FindingKind::kOutOfBounds, [&] {
+    return fmt::format("index {} of an array at {}, which has fewer elements", static_cast<std::int64_t>(index),
+                       site.text());
+  });
 }
 }

@@ -47,9 +47,10 @@ int this_lane() { return Block::current()->thread() % kWarpLanes; }
 void shuffle(Shuffle& mine, const char* name, unsigned mask, Site site) {
   meet({name, kWarpLanes, mask, &mine, false, site}, exchange);
   if (!mine.present)
-    Block::current()->fail(FindingKind::kWarp,
-                           fmt::format("{} at {} reads lane {}, which does not take part: mask {:#x}", name,
-                                       site.text(), mine.source, mask));
+    Block::current()->fail(FindingKind::kWarp, [&] {
+      return fmt::format("{} at {} reads lane {}, which does not take part: mask {:#x}", name, site.text(), mine.source,
+                         mask);
+    });
 }
 
 std::uint32_t ballot(const char* name, unsigned mask, bool predicate, std::uint32_t& present, Site site) {
