@@ -17,6 +17,9 @@
 #include "core/error.h"
 #include "core/version.h"
 #include "io/atomic_file.h"
+#if defined(LASTBIT_EXECUTOR)
+#include "kernels/contracts/kernel_registry.h"
+#endif
 
 namespace lastbit::cli {
 namespace {
@@ -119,6 +122,16 @@ check::ValidationRequest request_of(const CheckKernelOptions& options) {
   return request;
 }
 
+// One of Lastbit's own: of the library, or a kernel of kernels/ on the executor.
+check::Implementation own_implementation(const std::string& contract, const std::string& name) {
+#if defined(LASTBIT_EXECUTOR)
+  if (const auto kernel = kernels::find_on_executor(contract, name)) return *kernel;
+#else
+  (void)contract;
+#endif
+  return check::find_implementation(name);
+}
+
 check::Implementation candidate_of(const CheckKernelOptions& options, const check::ValidationRequest& request) {
   const int doors =
       (options.plugin.empty() ? 0 : 1) + (options.outputs.empty() ? 0 : 1) + (options.implementation.empty() ? 0 : 1);
@@ -126,7 +139,7 @@ check::Implementation candidate_of(const CheckKernelOptions& options, const chec
     core::fail_input("check kernel: found {} candidates, expected one of --plugin, --outputs and --implementation",
                      doors);
   if (!options.outputs.empty()) return check::file_implementation(options.outputs, request);
-  if (!options.implementation.empty()) return check::find_implementation(options.implementation);
+  if (!options.implementation.empty()) return own_implementation(options.contract, options.implementation);
   check::PluginOptions plugin;
   plugin.library = options.plugin;
   plugin.symbol = options.symbol;
@@ -258,8 +271,10 @@ void add_candidate_options(CLI::App& command, const std::shared_ptr<CheckKernelO
   command.add_option("--outputs", options->outputs,
                      "The candidate: outputs CASE/OUTPUT that it wrote (.npz, .safetensors, .h5), of --pack");
   command.add_option("--pack", options->pack, "The pack whose inputs they answer");
-  command.add_option("--implementation", options->implementation,
-                     "The candidate: one of Lastbit's own, reference or plain");
+  command.add_option(
+      "--implementation", options->implementation,
+      "The candidate: one of Lastbit's own, reference or plain, or of its CUDA kernels v0, tuned or NAME:tuned, "
+      "which run on an executor on the CPU");
   command.add_option("--write-pack", options->write_pack, "Write the inputs to this file and stop");
   command.add_flag("--expected", options->expected, "With --write-pack: the reference's results, too");
 }

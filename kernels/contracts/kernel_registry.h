@@ -1,6 +1,7 @@
 // The kernels behind check's contracts: which contract each fulfils, and how a call of it becomes a launch.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,10 @@ inline constexpr const char* kPortable = "sm_80, sm_90a, sm_100a";
 // Runs the kernel on the executor in every order, on outputs of other bytes each time. A Finding is a violation of the
 // run, and so are results that depend on the order. The name is "quantize_1x128:v0" or "quantize_1x128:tuned".
 [[nodiscard]] check::Implementation on_executor(const ContractKernel& kernel, Version version);
+// The first kernel of this contract on the executor by "v0" or "tuned", or any by its implementation's name; nothing
+// where there is none.
+[[nodiscard]] std::optional<check::Implementation> find_on_executor(const std::string& contract,
+                                                                    const std::string& name);
 // Runs it twice on the GPU of this machine; in the build for one alone. Errors: kUnsupported with CUDA's words.
 [[nodiscard]] check::Implementation on_gpu(const ContractKernel& kernel, Version version);
 

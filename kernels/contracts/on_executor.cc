@@ -61,4 +61,16 @@ check::Implementation on_executor(const ContractKernel& kernel, Version version)
           }};
 }
 
+std::optional<check::Implementation> find_on_executor(const std::string& contract, const std::string& name) {
+  for (const ContractKernel& kernel : kernel_registry()) {
+    if (kernel.contract != contract) continue;
+    for (const Version version : {Version::kObvious, Version::kTuned}) {
+      check::Implementation implementation = on_executor(kernel, version);
+      const bool by_version = name == (version == Version::kObvious ? "v0" : "tuned");
+      if (by_version || implementation.name == name) return implementation;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace lastbit::kernels

@@ -79,7 +79,7 @@ std::string Block::where(std::uintptr_t address, std::size_t bytes) const {
 
 std::string Block::conflict_text(Conflict conflict, std::uintptr_t address, std::size_t bytes, Access access,
                                  int other) const {
-  const std::string what = fmt::format("{} {}", word_for(access), where(address, bytes));
+  std::string what = fmt::format("{} {}", word_for(access), where(address, bytes));
   const std::string barrier =
       fmt::format("last barrier of this thread: {}", threads_[static_cast<std::size_t>(running_)].last_barrier.text());
   switch (conflict) {
