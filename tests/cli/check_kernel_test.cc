@@ -97,6 +97,21 @@ TEST(CheckKernel, SaysWhatItCannotRead) {
   refused({"fp8_gemm", "--outputs", other}, {"has no output of the cases asked for"});
 }
 
+#if defined(LASTBIT_EXECUTOR)
+TEST(CheckKernel, RunsOwnKernelsOnTheExecutor) {
+  const auto run = [](const std::string& implementation) {
+    return run_cli({"check", "kernel", "rope", "--implementation", implementation, "--shapes", "5x3x64", "--families",
+                    "normal"});
+  };
+  for (const std::string name : {"v0", "tuned", "rope:tuned"}) {
+    const auto result = run(name);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.out.find("ACCEPTED  rope: 1 of 1 cases passed"), std::string::npos) << result.out;
+  }
+  expect_one_line_error(run("tund"), 2, {"unknown implementation 'tund'"});
+}
+#endif
+
 TEST(ProbeCommand, FindsAUnitFromOutputsInAFile) {
   const testing::TempDir dir;
   const std::string in = dir.file("in.npz");
