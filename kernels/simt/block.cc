@@ -180,7 +180,7 @@ void Block::arrive(int id, int count, Site site) {
       return fmt::format("barrier {} of {} threads at {}, expected a multiple of 32, up to {}", id, count, site.text(),
                          threads());
     });
-  Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
+  BarrierState& barrier = barriers_[static_cast<std::size_t>(id)];
   if (!barrier.came.empty() && barrier.expected != expected)
     fail(FindingKind::kBarrier, [&] {
       return fmt::format("barrier {} at {} is of {} threads, but of {} at {}", id, site.text(), expected,
@@ -199,7 +199,7 @@ void Block::arrive(int id, int count, Site site) {
 
 void Block::barrier_arrive(int id, int count, Site site) {
   arrive(id, count, site);
-  Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
+  BarrierState& barrier = barriers_[static_cast<std::size_t>(id)];
   if (static_cast<int>(barrier.came.size()) < barrier.expected) return;
   if (barrier.expected == threads())
     clocks_.meet_all();
@@ -213,7 +213,7 @@ void Block::barrier_arrive(int id, int count, Site site) {
 void Block::barrier(int id, int count, Site site) {
   barrier_arrive(id, count, site);
   // The last to come finds the barrier empty again.
-  Barrier& barrier = barriers_[static_cast<std::size_t>(id)];
+  BarrierState& barrier = barriers_[static_cast<std::size_t>(id)];
   if (barrier.came.empty()) return;
   barrier.waiting.push_back(running_);
   pause({id == 0 ? "in __syncthreads" : "at barrier {}", static_cast<std::uint32_t>(id)}, site);

@@ -94,12 +94,6 @@ class Block {
     Site wait_site;
     Site last_barrier;
   };
-  struct Barrier {
-    int expected = 0;
-    std::vector<int> came;
-    std::vector<int> waiting;  // those of them that do
-    Site site;
-  };
 
   [[nodiscard]] int threads() const { return static_cast<int>(threads_.size()); }
   [[nodiscard]] Thread& self() { return threads_[static_cast<std::size_t>(running_)]; }
@@ -139,7 +133,7 @@ class Block {
   std::vector<Thread> threads_;
   std::vector<std::array<AsyncGroups, kGroupKinds>> groups_;  // of each thread, once one of them has any
   std::vector<std::uint32_t> alive_;                          // of each warp the lanes that have not ended
-  std::array<Barrier, kNamedBarriers> barriers_;
+  std::array<BarrierState, kNamedBarriers> barriers_;
   std::vector<Open> open_;
   int running_ = 0;
   const std::byte* stack_ = nullptr;

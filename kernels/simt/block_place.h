@@ -1,8 +1,10 @@
-// Where a block stands in its launch, and what its threads wait for.
+// Where a block stands in its launch, what its threads wait for, and who has come to a barrier.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "kernels/simt/finding.h"
 #include "kernels/simt/language.h"
 
 namespace lastbit::simt {
@@ -22,6 +24,14 @@ struct WaitReason {
   const char* text;  // with a place for `value`
   std::uint32_t value = 0;
   const char* name = "";  // and, in front of it, for this
+};
+
+// A barrier that some threads have come to.
+struct BarrierState {
+  int expected = 0;
+  std::vector<int> came;
+  std::vector<int> waiting;  // those of them that do
+  Site site;
 };
 
 }  // namespace lastbit::simt
