@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "io/routing_trace.h"
 #include "sim/train/chunk.h"
+#include "sim/train/link_use.h"
 #include "sim/workload/traffic.h"
 
 namespace lastbit::sim::train {
@@ -26,6 +27,7 @@ struct RankShares {
   std::vector<double> sent;  // [ranks] tokens to other nodes, one a node
   std::vector<double> received;
   std::vector<double> nvlink;  // tokens to other GPUs of the node
+  std::vector<double> nvlink_received;
 };
 
 struct Replay {
@@ -59,6 +61,7 @@ RankShares shares_of(const workload::RoutedTokens& tokens, const workload::Place
   shares.sent = doubles(gpus.network_sent);
   shares.received = doubles(gpus.network_received);
   shares.nvlink = doubles(gpus.nvlink_sent);
+  shares.nvlink_received = doubles(gpus.nvlink_received);
   return shares;
 }
 
@@ -194,7 +197,56 @@ class GroupChunks {
   std::map<std::tuple<Verb, int, std::int64_t, int, std::int64_t>, double> times_;
 };
 
+// Over one micro-batch of a layer, forward and backward: what comes in by dispatch goes out again by combine.
+double busier_way(double sent, double received, const workload::LayerSetting& setting, double scale) {
+  const double dispatch = 2 * scale * static_cast<double>(setting.model.hidden_size) * setting.dispatch_bytes;
+  const double combine = 2 * scale * static_cast<double>(setting.model.hidden_size) * setting.combine_bytes;
+  return std::max(sent * dispatch + received * combine, received * dispatch + sent * combine);
+}
+
+// Windows count alike: the step's micro-batches take them in turn.
+void add_link_use(const PhaseForecast& folded, const std::vector<StageUnits>& stages, const Replay& replay,
+                  const workload::LayerSetting& setting, const cost::CostModel& cost, GroupReplay& result) {
+  const auto ranks = static_cast<std::size_t>(setting.routing.expert_ranks);
+  result.ranks_per_node = static_cast<int>(setting.routing.ranks_per_node);
+  for (int pipeline = 0; pipeline < folded.lists.ranks; ++pipeline) {
+    std::vector<double> nic(ranks, 0);
+    std::vector<double> nvlink(ranks, 0);
+    for (const auto& [stage, micro_batches] : forwards_of(folded.lists, pipeline)) {
+      for (const StageUnit& unit : stages[static_cast<std::size_t>(stage)]) {
+        if (unit.kind != UnitKind::kMoeLayer) continue;
+        for (const RankShares& shares : replay.layers[static_cast<std::size_t>(unit.moe_layer)]) {
+          const double times = micro_batches / static_cast<double>(replay.windows);
+          for (std::size_t rank = 0; rank < ranks; ++rank) {
+            nic[rank] +=
+                times * cost.nic_time(busier_way(shares.sent[rank], shares.received[rank], setting, replay.scale));
+            nvlink[rank] += times * cost.nvlink_time(busier_way(shares.nvlink[rank], shares.nvlink_received[rank],
+                                                                setting, replay.scale));
+          }
+        }
+      }
+    }
+    result.nic_s.push_back(std::move(nic));
+    result.nvlink_s.push_back(std::move(nvlink));
+  }
+}
+
 }  // namespace
+
+LinkSpread link_spread(const std::vector<std::vector<double>>& seconds) {
+  LinkSpread spread;
+  double links = 0;
+  for (std::size_t rank = 0; rank < seconds.size(); ++rank) {
+    for (std::size_t gpu = 0; gpu < seconds[rank].size(); ++gpu) {
+      const double link_s = seconds[rank][gpu];
+      spread.mean_s += link_s;
+      links += 1;
+      if (link_s > spread.most_s) spread = {spread.mean_s, link_s, rank, gpu};
+    }
+  }
+  spread.mean_s /= std::max(1.0, links);
+  return spread;
+}
 
 GroupReplay replay_group(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
                          const PhaseForecast& folded, const std::string& trace, std::uint64_t seed) {
@@ -220,6 +272,7 @@ GroupReplay replay_group(const model::ModelConfig& model, const Job& job, const 
   result.folded_step_s = folded.step_s;
   result.windows = replay.windows;
   result.tokens = replay.window_tokens;
+  add_link_use(folded, chunks.stages(), replay, setting, cost, result);
   double sum = 0;
   for (const std::vector<RankShares>& layer : replay.layers) {
     for (const RankShares& shares : layer) {

@@ -19,6 +19,16 @@ json breakdown_json(const Breakdown& part) {
           {"exposed_comm_s", part.exposed_comm_s}};
 }
 
+json shares_of_step(const std::vector<std::vector<double>>& seconds, double step_s) {
+  json rows = json::array();
+  for (const std::vector<double>& row : seconds) {
+    json shares = json::array();
+    for (const double link_s : row) shares.push_back(link_s / step_s);
+    rows.push_back(std::move(shares));
+  }
+  return rows;
+}
+
 json memory_json(const JobMemory& memory) {
   json ranks = json::array();
   for (const RankMemory& rank : memory.ranks) {
@@ -195,7 +205,9 @@ json to_json(const Forecast& forecast) {
                         {"mean_load_factor", replay.mean_load_factor},
                         {"worst_load_factor", replay.worst_load_factor},
                         {"windows", replay.windows},
-                        {"tokens_a_window", replay.tokens}};
+                        {"tokens_a_window", replay.tokens},
+                        {"nic_busy", shares_of_step(replay.nic_s, replay.step_s)},
+                        {"nvlink_busy", shares_of_step(replay.nvlink_s, replay.step_s)}};
   }
   if (forecast.energy_j > 0) result["energy_mwh"] = forecast.energy_j / 3.6e9;
   if (forecast.budget_usd > 0) result["budget"] = {{"usd", forecast.budget_usd}, {"tokens", forecast.budget_tokens}};

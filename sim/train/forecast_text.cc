@@ -133,6 +133,14 @@ void add_replay(const Forecast& forecast, std::string& out) {
       "worst\n",
       replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,
       100 * (replay.step_s / replay.folded_step_s - 1), replay.mean_load_factor, replay.worst_load_factor);
+  const auto busy = [&](const char* name, const std::vector<std::vector<double>>& seconds) {
+    const LinkSpread spread = link_spread(seconds);
+    out += fmt::format(
+        "  {} with experts' traffic {:.1f} % of the step in the mean, {:.1f} % on GPU {} of pipeline rank {}\n", name,
+        100 * spread.mean_s / replay.step_s, 100 * spread.most_s / replay.step_s, spread.gpu, spread.pipeline_rank);
+  };
+  busy("NICs are busy", replay.nic_s);
+  busy("NVLinks are busy", replay.nvlink_s);
 }
 
 void add_memory(const Forecast& forecast, std::string& out) {

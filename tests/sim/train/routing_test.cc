@@ -77,6 +77,14 @@ TEST(GroupReplay, EvenTokensGiveTheFoldedStep) {
   EXPECT_GT(forecast.replay->mean_load_factor, 1);
   EXPECT_LT(forecast.replay->mean_load_factor, 1.1);
   EXPECT_NEAR(forecast.replay->step_s / forecast.main().step_s, 1, 0.03);
+  // Every GPU's own links, near what the folded forecast says of its pipeline rank.
+  const GroupReplay& replay = *forecast.replay;
+  ASSERT_EQ(replay.nic_s.size(), 16u);
+  for (std::size_t rank = 0; rank < 16; ++rank) {
+    ASSERT_EQ(replay.nic_s[rank].size(), 64u);
+    const double folded_s = forecast.links[rank][static_cast<std::size_t>(LinkWork::kNicExperts)];
+    for (const double link_s : replay.nic_s[rank]) EXPECT_NEAR(link_s / folded_s, 1, 0.05);
+  }
 }
 
 }  // namespace
