@@ -200,6 +200,7 @@ void add_assumptions(const Forecast& forecast, std::string& out) {
   for (const cost::Assumption& entry : forecast.job.assumptions.entries()) {
     out += fmt::format("  {:<22}{:>8g} {:<10} {}\n", entry.name, entry.value, entry.unit, entry.source);
   }
+  out += fmt::format("  {}\n", kNetworkNote);
 }
 
 void add_confidence(const Forecast& forecast, std::string& out) {
