@@ -8,6 +8,7 @@
 #include "model/counts.h"
 #include "sim/cost/calibration.h"
 #include "sim/cost/kernel_times.h"
+#include "sim/schedule/build.h"
 #include "sim/train/routing_load.h"
 #include "sim/train/workload_dump.h"
 
@@ -63,7 +64,7 @@ Subject load_subject(const ForecastRequest& request) {
   forecast.model = load_model(request, overrides);
   forecast.cluster = cluster::load_cluster(request.cluster, overrides);
   forecast.job = load_job(request.job, overrides);
-  if (!request.schedule.empty()) forecast.job.layout.schedule = request.schedule;
+  if (!request.schedule.empty()) forecast.job.layout.schedule = schedule::find_kind(request.schedule).name;
   if (!request.load.empty()) {
     forecast.job.layer_load_factors =
         layer_load_factors(forecast.model, forecast.job.layout, forecast.cluster, request.load, request.seed);
@@ -135,7 +136,7 @@ Forecast forecast_training(const ForecastRequest& request) {
   // Published figures belong to the run as it was: not to a changed model, cluster or layout.
   bool changed = false;
   for (const cluster::Override& change : overrides) changed = changed || change.subject != "assume";
-  if (!changed && (request.schedule.empty() || request.schedule == "dualpipe")) {
+  if (!changed && (request.schedule.empty() || forecast.job.layout.schedule == "dualpipe")) {
     forecast.published = published_figures(request.model, forecast.cluster.name, forecast.job.name);
   }
   return forecast;

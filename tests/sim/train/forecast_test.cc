@@ -124,6 +124,30 @@ TEST(Forecast, DualPipeWantsTwiceAsManyMicroBatchesAsRanks) {
   }
 }
 
+// ZeRO-2 counts DualPipe's second copy of every stage, and DualPipeV's two stages a rank are spread: both by the name.
+TEST(Forecast, ASpellingOfAScheduleChangesNothing) {
+  const auto step_s = [](const char* schedule, const char* where) {
+    ForecastRequest request;
+    request.model = "deepseek-7b";
+    request.cluster = "h800-2048";
+    request.job = "megatron";
+    request.samples = 0;
+    request.settings = {"cluster.nodes=4", "job.layout.pipeline=8", "job.layout.zero_stage=2"};
+    if (std::string(where) == "--schedule") {
+      request.schedule = schedule;
+    } else {
+      request.settings.push_back(where + std::string("=") + schedule);
+    }
+    return forecast_training(request).main().step_s;
+  };
+  for (const char* where : {"--schedule", "job.layout.schedule"}) {
+    EXPECT_EQ(step_s("dual_pipe", where), step_s("dualpipe", where)) << where;
+    EXPECT_EQ(step_s("dual_pipe_v", where), step_s("dualpipev", where)) << where;
+  }
+  EXPECT_EQ(step_s("dual-pipe", "job.phase.0.schedule"), step_s("dualpipe", "job.phase.0.schedule"));
+  EXPECT_NE(step_s("1f1b", "--schedule"), step_s("dualpipe", "--schedule"));
+}
+
 TEST(Forecast, OtherModelsAndGpusRun) {
   // V2 on the same cluster without measured tables: 60 layers in 15 stages of 4, EP 32.
   ForecastRequest request;
