@@ -9,6 +9,7 @@
 #include "sim/cost/calibration.h"
 #include "sim/cost/kernel_times.h"
 #include "sim/schedule/build.h"
+#include "sim/train/phase_operators.h"
 #include "sim/train/routing_load.h"
 #include "sim/train/workload_dump.h"
 
@@ -55,6 +56,20 @@ struct Subject {
   cost::Calibration calibration;
 };
 
+// Times that some operator of the phases takes; anything else would be passed over in silence.
+void add_kernel_times(const Forecast& forecast, const std::string& path, cost::Calibration& calibration) {
+  std::vector<cost::KernelTimes> given = cost::load_kernel_times(path);
+  const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);
+  std::vector<workload::Operator> operators;
+  for (const Phase& phase : forecast.job.phases) {
+    if (phase.given_gpu_hours) continue;
+    const std::vector<workload::Operator> own = phase_operators(forecast.model, forecast.job, cost, phase);
+    operators.insert(operators.end(), own.begin(), own.end());
+  }
+  cost::check_kernel_times(given, operators);
+  calibration.given = std::move(given);
+}
+
 Subject load_subject(const ForecastRequest& request) {
   const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
   Subject subject;
@@ -70,7 +85,7 @@ Subject load_subject(const ForecastRequest& request) {
         layer_load_factors(forecast.model, forecast.job.layout, forecast.cluster, request.load, request.seed);
   }
   subject.calibration = cost::load_calibration(forecast.cluster.calibration);
-  if (!request.kernel_times.empty()) subject.calibration.given = cost::load_kernel_times(request.kernel_times);
+  if (!request.kernel_times.empty()) add_kernel_times(forecast, request.kernel_times, subject.calibration);
   return subject;
 }
 

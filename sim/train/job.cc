@@ -153,6 +153,8 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
     if (change.subject != "assume") continue;
     if (change.path.size() != 1) core::fail_input("--set assume: expected assume.NAME=VALUE");
     assumed.push_back({"assume", {"assumptions", change.path.front(), "value"}, change.value});
+    // The file's reason is one for the file's value.
+    assumed.push_back({"assume", {"assumptions", change.path.front(), "source"}, "set by --set assume"});
   }
   cluster::apply_overrides(object, assumed, "assume");
   const std::string name = cluster::name_with_overrides(path, overrides, "job");

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -104,6 +105,65 @@ TEST(KernelTimes, AFasterTableShortensTheStep) {
   const double usual = forecast_training(request).main().step_s;
   request.kernel_times = path;
   EXPECT_LT(forecast_training(request).main().step_s, usual);
+}
+
+// Every GEMM in half its time, at its own rows: the forecast falls and counts them as measured; the bound, kernels at
+// the GPU's peaks, is what it was.
+TEST(KernelTimes, GivenTimesMoveTheForecastAndNotTheBound) {
+  std::string rows = "kernel,n,k,groups,rows,us\n";
+  std::set<std::string> written;
+  const nlohmann::json dump = dump_workload(v3(0));
+  for (const nlohmann::json& unit : dump.at("units")) {
+    if (!unit.contains("segments")) continue;
+    for (const nlohmann::json& segment : unit.at("segments")) {
+      for (const nlohmann::json& op : segment) {
+        if (!op.at("shape").contains("n")) continue;
+        const nlohmann::json& shape = op.at("shape");
+        const std::string key = op.at("kind").get<std::string>() + "," + shape.at("n").dump() + "," +
+                                shape.at("k").dump() + "," + shape.at("groups").dump() + "," + shape.at("rows").dump();
+        if (!written.insert(key).second) continue;
+        rows += key + "," + std::to_string(0.5e6 * op.at("seconds_beside_communication").get<double>()) + "\n";
+      }
+    }
+  }
+  const testing::TempDir folder;
+  std::ofstream(folder.file("half.csv")) << rows;
+  const Forecast usual = forecast_training(v3(1));
+  ForecastRequest request = v3(1);
+  request.kernel_times = folder.file("half.csv");
+  const Forecast half = forecast_training(request);
+  EXPECT_LT(half.main().step_s, 0.9 * usual.main().step_s);  // transfers are what they were
+  EXPECT_EQ(half.bound_step_s, usual.bound_step_s);
+  EXPECT_GE(half.main().census.operators[0], usual.main().census.operators[0]);
+}
+
+TEST(KernelTimes, ALineThatNothingTakesIsRefused) {
+  const testing::TempDir folder;
+  ForecastRequest request = v3(0);
+  request.kernel_times = folder.file("mine.csv");
+  const auto refused = [&](const std::string& row) -> std::string {
+    std::ofstream(request.kernel_times) << "kernel,n,k,groups,rows,us\n" << row << '\n';
+    try {
+      (void)forecast_training(request);
+    } catch (const core::Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refused("attention outptu,0,0,0,4096,5000").find("mine.csv:2: no operator"), std::string::npos);
+  EXPECT_NE(refused("dense,7168,16385,1,4096,900").find("mine.csv:2: no operator"), std::string::npos);
+  EXPECT_EQ(refused("attention output,0,0,0,4096,5000"), "");
+  // Its forward alone takes the 5 ms.
+  const nlohmann::json dump = dump_workload(request);
+  int taken = 0;
+  for (const nlohmann::json& segment : dump.at("units").at("moe_layer").at("segments")) {
+    for (const nlohmann::json& op : segment) taken += op.at("seconds").get<double>() == 5e-3 ? 1 : 0;
+  }
+  EXPECT_EQ(taken, 1);
+  // From 8 rows to 4096 is no measurement.
+  const int measured = forecast_training(v3(0)).main().census.operators[0];
+  EXPECT_EQ(refused("attention output,0,0,0,8,5"), "");
+  EXPECT_EQ(forecast_training(request).main().census.operators[0], measured - 2);  // in the dense and the MoE layer
 }
 
 TEST(Workload, TheDumpAddsUpToTheLayersWork) {

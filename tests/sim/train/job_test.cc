@@ -67,6 +67,9 @@ TEST(Job, EveryAssumptionCanBeSet) {
   }
   const Job job = load_job("v3-pretrain", cluster::parse_overrides({"assume.attention_efficiency=0.5"}));
   EXPECT_EQ(job.assumptions["attention_efficiency"], 0.5);
+  const Job set = load_job("v3-pretrain", cluster::parse_overrides({"assume.routing_load_factor=1.2"}));
+  EXPECT_EQ(set.assumptions.entries().front().name, "routing_load_factor");
+  EXPECT_EQ(set.assumptions.entries().front().source, "set by --set assume");
   for (const cost::Assumption& entry : job.assumptions.entries()) EXPECT_FALSE(entry.unit.empty()) << entry.name;
 }
 
