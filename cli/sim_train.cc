@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/number_checks.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "io/atomic_file.h"
@@ -94,7 +95,7 @@ void add_sim_train(CLI::App& app, Action& action) {
                    "Draws from the assumptions' ranges for the step's P5 to P95; 0 for the point alone")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
-  command->add_option("--seed", options->request.seed, "Of the draws")->capture_default_str();
+  command->add_option("--seed", options->request.seed, "Of the draws")->check(whole_seed())->capture_default_str();
   command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
   command->add_option("--dump", options->dump, "Print the work instead of a forecast: workload, as one JSON object")
       ->check(CLI::IsMember({"workload"}));
@@ -107,9 +108,9 @@ void add_sim_train(CLI::App& app, Action& action) {
       ->needs(page);
   command->add_flag("--scaling", options->request.scaling, "Also an eighth to eight times the GPUs, same batch");
   command->add_option("--budget", options->request.budget_usd, "USD: how many tokens they pay for")
-      ->check(CLI::PositiveNumber);
+      ->check(finite_positive());
   command->add_option("--deadline", options->request.deadline_days, "Days: how many GPUs keep them")
-      ->check(CLI::PositiveNumber);
+      ->check(finite_positive());
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
   command->add_option("--trace", options->trace,
                       "Write a step as a trace for ui.perfetto.dev: .json, or .pftrace for many ranks");

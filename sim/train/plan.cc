@@ -19,7 +19,11 @@ ScalingPoint at_nodes(const model::ModelConfig& model, const Job& job, cluster::
     const cost::CostModel cost(cluster, calibration, job.assumptions);
     double most_tokens = 0;
     for (const Phase& phase : job.phases) {
-      if (phase.given_gpu_hours) continue;
+      if (phase.given_gpu_hours) {
+        point.hours += *phase.given_gpu_hours / point.gpus;
+        point.gpu_hours += *phase.given_gpu_hours;
+        continue;
+      }
       const PhaseForecast forecast = forecast_phase(model, job, cost, phase);
       point.hours += forecast.hours;
       point.gpu_hours += forecast.gpu_hours;
