@@ -130,6 +130,7 @@ Forecast forecast_training(const ForecastRequest& request) {
   }
   forecast.gpu_hours_total = forecast.gpu_hours_given;
   for (const PhaseForecast& phase : forecast.phases) forecast.gpu_hours_total += phase.gpu_hours;
+  forecast.hours_total = forecast.gpu_hours_given / forecast.cluster.gpus();
   for (const PhaseForecast& phase : forecast.phases) {
     forecast.hours_total += phase.hours;
     forecast.total_flops +=

@@ -105,6 +105,7 @@ Phase read_phase(const io::ConfigReader& reader, int context_parallel) {
                                            phase.sequence_tokens * phase.batch_sequences
                                      : reader.require_in("tokens", 1.0, 1e18);
   if (reader.has("context_parallel")) phase.context_parallel = small(reader, "context_parallel", 1, 65536);
+  phase.assumed = reader.get_or<std::string>("assumed", "");
   if (reader.has("schedule")) phase.schedule = schedule_kind(reader);
   reader.finish();
   return phase;

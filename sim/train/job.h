@@ -47,6 +47,7 @@ struct Phase {
   double tokens = 0;                      // in all
   int context_parallel = 1;               // ranks that share a sequence
   std::string schedule;                   // empty: the layout's
+  std::string assumed;                    // what of its layout and batches no source gives, in words; may be empty
   std::optional<double> given_gpu_hours;  // not predicted; nothing else is set then
 };
 

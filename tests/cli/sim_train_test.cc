@@ -103,6 +103,13 @@ TEST(SimTrain, WhatIsWrongWithOptionsIsSaidInOneLine) {
   expect_one_line_error(run_cli(train({"--trace", "t.txt"})), 2, {"t.txt", ".pftrace"});
   expect_one_line_error(run_cli(train({"--kernel-times", "/no/such.csv"})), 2, {"/no/such.csv"});
   expect_one_line_error(run_cli(train({"--beside", "cluster.nodes=128"})), 2, {"--html"});
+  for (const char* number : {"nan", "0", "inf", "-3"}) {
+    expect_one_line_error(run_cli(train({"--budget", number})), 2,
+                          {"--budget", std::string("found '") + number + "', expected a finite number above 0"});
+    expect_one_line_error(run_cli(train({"--deadline", number})), 2, {"--deadline", "a finite number above 0"});
+  }
+  expect_one_line_error(run_cli(train({"--seed", "-1"})), 2, {"--seed", "found '-1', expected a whole number from 0"});
+  expect_one_line_error(run_cli(train({"--trace", "t.json", "--trace-ranks", "5-3"})), 2, {"5-3", "backwards"});
 }
 
 TEST(SimValidate, PrintsEveryRunWithItsError) {

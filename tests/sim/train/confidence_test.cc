@@ -35,6 +35,26 @@ TEST(Confidence, ThePublishedStepLiesBetweenP5AndP95) {
   EXPECT_GT(u.p95_s, published);
 }
 
+// Hours and dollars of one phase are its step's; given hours are not drawn.
+TEST(Confidence, TheIntervalStandsBesideTheFigures) {
+  const Forecast forecast = forecast_training(v3(8));
+  const nlohmann::json out = to_json(forecast);
+  const double ratio = forecast.uncertainty.p95_s / forecast.main().step_s;
+  EXPECT_NEAR(out["uncertainty"]["gpu_hours_p95"].get<double>() / forecast.gpu_hours_total, ratio, 1e-12);
+  EXPECT_NEAR(out["uncertainty"]["usd_p95"].get<double>() / forecast.usd_total, ratio, 1e-12);
+  const auto intervals = [](const std::string& text) {
+    int found = 0;
+    for (std::size_t at = text.find("P5 to P95"); at != std::string::npos; at = text.find("P5 to P95", at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(intervals(to_text(forecast)), 3);  // step, GPU-hours, cost
+  EXPECT_EQ(intervals(to_text(forecast_training(v3(0)))), 0);
+  ForecastRequest request = v3(0);
+  request.job = "v3-full";
+  const Forecast whole = forecast_training(request);
+  EXPECT_NEAR(whole.gpu_hours_at(2 * whole.main().step_s), 2 * whole.gpu_hours_total - 5000, 1e-6);
+}
+
 TEST(Confidence, DoesNotDependOnTheNumberOfThreads) {
   core::set_num_threads(1);
   const std::string one = to_json(forecast_training(v3(16))).dump();
@@ -95,6 +115,22 @@ TEST(Plan, MoreGpusAreFasterAndNoMoreEfficient) {
   ASSERT_NE(before, nullptr);
   ASSERT_TRUE(forecast.deadline.has_value());
   EXPECT_EQ(forecast.deadline->gpus, 1024);
+}
+
+TEST(Plan, GivenHoursCountOnEveryNumberOfGpus) {
+  ForecastRequest request = v3(0);
+  request.job = "v3-full";
+  request.scaling = true;
+  const Forecast forecast = forecast_training(request);
+  int found = 0;
+  for (const ScalingPoint& point : forecast.scaling) {
+    if (point.gpus != 2048) continue;
+    ++found;
+    EXPECT_NEAR(point.gpu_hours, forecast.gpu_hours_total, 1e-6);
+    EXPECT_NEAR(point.hours, forecast.hours_total, 1e-9);
+  }
+  EXPECT_EQ(found, 1);
+  EXPECT_NEAR(forecast.hours_total * 2048, forecast.gpu_hours_total, 1e-6);
 }
 
 TEST(KernelTimes, AFasterTableShortensTheStep) {

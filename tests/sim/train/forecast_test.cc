@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "sim/train/forecast_page.h"
+#include "sim/train/phase_lines.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -93,6 +95,50 @@ TEST(Forecast, TheWholeRunIsTheSumOfItsPhases) {
   // A token of the long sequences costs more than one of the base length.
   const double base_rate = result.main().gpu_hours / result.main().phase.tokens;
   EXPECT_GT(out["phases"]["context_extension"]["gpu_hours"].get<double>() / 125.8e9, 3 * base_rate);
+}
+
+// Each phase with its own layout, and what of it is assumed, by name.
+TEST(Forecast, PhasesArePrintedOneByOne) {
+  const Forecast result = forecast({}, "v3-full");
+  const std::vector<PhaseLine> lines = phase_lines(result);
+  ASSERT_EQ(lines.size(), 8u);
+  const PhaseLine& extension = lines[5];
+  EXPECT_EQ(extension.name, "context extension");
+  EXPECT_EQ(extension.sequence_tokens, "32,768");
+  EXPECT_EQ(extension.batch_sequences, "1,920");
+  EXPECT_EQ(extension.context_parallel, "8");
+  EXPECT_EQ(extension.data_parallel, "16");
+  EXPECT_EQ(extension.steps, "1,000");
+  EXPECT_EQ(extension.note, "assumed layout");
+  EXPECT_EQ(lines[4].note, "");
+  EXPECT_EQ(lines[7].note, "given, not predicted");
+  EXPECT_EQ(lines[7].schedule, "");
+  const std::string text = to_text(result);
+  EXPECT_NE(text.find("assumed layout"), std::string::npos);
+  EXPECT_NE(to_page({&result}).find("assumed layout"), std::string::npos);
+  EXPECT_EQ(to_json(result)["phases"]["context_extension"]["parts"][0]["assumed"], "layout");
+  EXPECT_EQ(to_text(forecast()).find("one by one"), std::string::npos);
+}
+
+// The published profile is of V3's layer at 4096 tokens and EP64: nothing else is set beside it.
+TEST(Forecast, TheProfiledChunkIsNoOtherModelsOrLayouts) {
+  EXPECT_NE(to_text(forecast()).find("in the profile"), std::string::npos);
+  const auto unlike = [](const char* model, const std::vector<std::string>& settings) {
+    ForecastRequest request;
+    request.model = model;
+    request.cluster = "h800-2048";
+    request.job = "v3-pretrain";
+    request.settings = settings;
+    request.samples = 0;
+    request.force = true;
+    const Forecast result = forecast_training(request);
+    EXPECT_FALSE(to_json(result)["calibration"].contains("profile_chunk_model_s")) << model;
+    EXPECT_EQ(to_text(result).find("in the profile"), std::string::npos) << model;
+  };
+  unlike("deepseek-v3", {"job.layout.micro_batch_sequences=2"});
+  unlike("deepseek-v3", {"job.layout.expert=32"});
+  unlike("deepseek-v3", {"cluster.gpu.bf16=600 TFLOPS"});
+  unlike("deepseek-v2", {"job.layout.expert=32", "job.layout.stage_layers=[4,4,4,4,4,4,4,4,4,4,4,4,4,4,3,1]"});
 }
 
 TEST(Forecast, PublishedFiguresBelongToTheUnchangedRun) {
