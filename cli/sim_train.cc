@@ -89,7 +89,7 @@ void add_sim_train(CLI::App& app, Action& action) {
                       "expert-parallel group simulated apart");
   command->add_option("--kernel-times", options->request.kernel_times,
                       "Your own kernel timings, a .csv file with the columns kernel,n,k,groups,rows,us: they stand "
-                      "before every table");
+                      "before every table; a line that no operator takes is an error");
   command
       ->add_option("--samples", options->request.samples,
                    "Draws from the assumptions' ranges for the step's P5 to P95; 0 for the point alone")

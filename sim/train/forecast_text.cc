@@ -229,6 +229,11 @@ void add_confidence(const Forecast& forecast, std::string& out) {
   if (u.samples == 0) return;
   out += fmt::format("\nHow sure: {} draws from the ranges below: step P5 {:.2f} s, median {:.2f} s, P95 {:.2f} s\n",
                      u.samples, u.p5_s, u.p50_s, u.p95_s);
+  if (step_s < u.p5_s || step_s > u.p95_s) {
+    out += fmt::format(
+        "  the forecast itself, {:.2f} s, lies {}: it takes values at ends of their ranges, the draws those between\n",
+        step_s, step_s < u.p5_s ? "below P5" : "above P95");
+  }
   for (const Uncertainty::Swing& swing : u.swings) {
     out += fmt::format("  {:<24}{:>9g} to {:<9g}{:>9.3f} to {:.3f} s\n", swing.name, swing.low, swing.high,
                        swing.step_at_low_s, swing.step_at_high_s);

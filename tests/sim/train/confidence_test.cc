@@ -48,6 +48,8 @@ TEST(Confidence, TheIntervalStandsBesideTheFigures) {
     return found;
   };
   EXPECT_EQ(intervals(to_text(forecast)), 3);  // step, GPU-hours, cost
+  EXPECT_LT(forecast.main().step_s, forecast.uncertainty.p5_s);
+  EXPECT_NE(to_text(forecast).find("lies below P5"), std::string::npos);
   EXPECT_EQ(intervals(to_text(forecast_training(v3(0)))), 0);
   ForecastRequest request = v3(0);
   request.job = "v3-full";
