@@ -1,5 +1,11 @@
 // lastbit sim train: how long a cluster takes to train a model, and what it costs.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -7,7 +13,6 @@
 #include <vector>
 
 #include "cli/command.h"
-#include "cli/number_checks.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "io/atomic_file.h"
@@ -27,6 +32,18 @@ struct TrainOptions {
   std::string page;
   std::vector<std::string> beside;
 };
+
+// CLI::PositiveNumber lets NaN through and prints the largest double where it does not.
+CLI::Validator finite_positive() {
+  return {[](std::string& text) {
+            double value = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+            const bool good =
+                error == std::errc{} && end == text.data() + text.size() && std::isfinite(value) && value > 0;
+            return good ? std::string() : fmt::format("found '{}', expected a finite number above 0", text);
+          },
+          "POSITIVE"};
+}
 
 // The page, with the run beside if one is asked for.
 void write_page(const TrainOptions& options, const sim::train::Forecast& forecast) {
@@ -95,7 +112,9 @@ void add_sim_train(CLI::App& app, Action& action) {
                    "Draws from the assumptions' ranges for the step's P5 to P95; 0 for the point alone")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
-  command->add_option("--seed", options->request.seed, "Of the draws")->check(whole_seed())->capture_default_str();
+  command->add_option("--seed", options->request.seed, "Of the draws")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
   command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
   command->add_option("--dump", options->dump, "Print the work instead of a forecast: workload, as one JSON object")
       ->check(CLI::IsMember({"workload"}));
