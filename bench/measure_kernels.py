@@ -74,7 +74,7 @@ def main():
         us = timed(work, options.device, options.repeats) * 1e6
         lines += [f"# {name}, {ran}", f"{kind},{n:.17g},{k:.17g},{groups:.17g},{rows:.17g},{us:.2f}"]
     if left_out:
-        print(f"left out, not run in FP8 on {options.device}: {', '.join(left_out)}")
+        print(f"left out, not run in FP8 on {options.device}: {'; '.join(left_out)}")
     if len(lines) == 1:
         raise SystemExit(f"no kernel ran in the job's format, so {options.csv} is not written")
     with open(options.csv, "w") as file:
