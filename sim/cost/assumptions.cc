@@ -95,4 +95,25 @@ void Assumptions::set(const std::string& name, double value) {
   }
 }
 
+void Assumptions::choose(const std::string& name) {
+  for (Assumption& entry : entries_) {
+    if (entry.name == name) entry.chosen = true;
+  }
+}
+
+void Assumptions::calibrate(const std::string& name, double value, const std::string& source) {
+  const auto known = std::find_if(kKnown.begin(), kKnown.end(), [&](const Known& entry) { return entry.name == name; });
+  core::check(known != kKnown.end(), "a calibration names an assumption of the list");
+  for (Assumption& entry : entries_) {
+    if (entry.name != name || entry.chosen) continue;
+    if (entry.range) {
+      const double ratio = value / entry.value;
+      entry.range =
+          Range{std::max(known->low, entry.range->low * ratio), std::min(known->high, entry.range->high * ratio)};
+    }
+    entry.value = value;
+    entry.source = source;
+  }
+}
+
 }  // namespace lastbit::sim::cost

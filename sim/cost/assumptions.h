@@ -21,6 +21,7 @@ struct Assumption {
   std::string unit;
   std::string source;
   std::optional<Range> range;  // none: taken as known
+  bool chosen = false;         // by the user, with --set: a calibration leaves it alone
 };
 
 class Assumptions {
@@ -35,6 +36,11 @@ class Assumptions {
   [[nodiscard]] double operator[](const char* name) const;
   [[nodiscard]] const std::vector<Assumption>& entries() const { return entries_; }
   void set(const std::string& name, double value);
+  // The user's own choice.
+  void choose(const std::string& name);
+  // A calibration's value and its source, unless the user chose one; a range moves in proportion, within what the name
+  // allows. Assumptions that follow another one (assumed "as" it) follow its calibrated value.
+  void calibrate(const std::string& name, double value, const std::string& source);
 
  private:
   std::vector<Assumption> entries_;  // in the order of the code's own list

@@ -115,21 +115,14 @@ Timed CostModel::operator_time(const Operator& op, double sms) const {
   return attention_time(op, sms);
 }
 
-double CostModel::efficiency(const char* name) const {
-  for (const Efficiency& found : calibration_.efficiencies) {
-    if (found.assumption == name) return found.value;
-  }
-  return assumptions_[name];
-}
-
 Timed CostModel::roofline(const Operator& op, double sms) const {
   const double share = sms / cluster_.gpu.sms;
   double compute_efficiency = 1;
   double memory_efficiency = 1;
   double gap_s = 0;
   if (!perfect()) {
-    compute_efficiency = efficiency(efficiency_name(op));
-    memory_efficiency = efficiency("memory_efficiency");
+    compute_efficiency = assumptions_[efficiency_name(op)];
+    memory_efficiency = assumptions_["memory_efficiency"];
     // Measured segments bring their own gaps.
     if (!calibration_.has_tables() && !without_[Cause::kLaunchGaps]) gap_s = assumptions_["kernel_gap"] * 1e-6;
   }

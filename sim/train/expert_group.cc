@@ -104,8 +104,13 @@ Replay read_replay(const model::ModelConfig& model, const Job& job, const worklo
 class GroupChunks {
  public:
   GroupChunks(const ChunkModel& chunks, const cost::CostModel& cost, const workload::LayerSetting& setting,
-              const Replay& replay, double second_message_s)
-      : chunks_(chunks), cost_(cost), setting_(setting), replay_(replay), second_message_s_(second_message_s) {}
+              const Replay& replay, const StepTraffic& traffic, double second_message_s)
+      : chunks_(chunks),
+        cost_(cost),
+        setting_(setting),
+        replay_(replay),
+        traffic_(traffic),
+        second_message_s_(second_message_s) {}
 
   SimTime at(const Schedule& schedule, int rank, const Op& op) {
     const int stage = schedule.at(rank, op.chunk.slot).stage;
@@ -116,7 +121,8 @@ class GroupChunks {
     const auto key = std::make_tuple(op.verb, stage, window, second, second_window);
     const auto found = times_.find(key);
     if (found != times_.end()) return {found->second};
-    return {times_[key] = simulate(op.verb, stage, window, second, second_window)};
+    const double seconds = simulate(op.verb, stage, window, second, second_window);
+    return {times_[key] = seconds + traffic_.exposed_s(op.verb, stage, second, seconds)};
   }
 
  private:
@@ -183,6 +189,11 @@ class GroupChunks {
       transfer.nic_bytes = std::max(shares.sent[rank], shares.received[rank]) * token_bytes;
       transfer.logical_bytes = nodes > 1 ? transfer.nic_bytes * nodes / (nodes - 1) : transfer.nic_bytes;
       transfer.nvlink_bytes = shares.nvlink[rank] * token_bytes;
+      // Full recomputation runs the forward's all-to-alls once more in backward (workload/layer.h).
+      const bool backward = kind == TransferKind::kDispatchBackward || kind == TransferKind::kCombineBackward;
+      if (backward && setting_.recompute == workload::Recompute::kFull) {
+        for (double* bytes : {&transfer.nic_bytes, &transfer.logical_bytes, &transfer.nvlink_bytes}) *bytes *= 2;
+      }
       const cost::TransferCost cost = cost_.transfer_time(kind, transfer, setting_.routing.expert_ranks, company);
       times.transfers[t] = cost.wait_s + cost.transfer.seconds;
     }
@@ -192,6 +203,7 @@ class GroupChunks {
   const cost::CostModel& cost_;
   const workload::LayerSetting& setting_;
   const Replay& replay_;
+  const StepTraffic& traffic_;
   double second_message_s_;
   std::map<std::pair<int, std::int64_t>, StageRanks> units_;
   std::map<std::tuple<Verb, int, std::int64_t, int, std::int64_t>, double> times_;
@@ -199,8 +211,10 @@ class GroupChunks {
 
 // Over one micro-batch of a layer, forward and backward: what comes in by dispatch goes out again by combine.
 double busier_way(double sent, double received, const workload::LayerSetting& setting, double scale) {
-  const double dispatch = 2 * scale * static_cast<double>(setting.model.hidden_size) * setting.dispatch_bytes;
-  const double combine = 2 * scale * static_cast<double>(setting.model.hidden_size) * setting.combine_bytes;
+  const double passes = setting.recompute == workload::Recompute::kFull ? 3 : 2;
+  const double channels = passes * scale * static_cast<double>(setting.model.hidden_size);
+  const double dispatch = channels * setting.dispatch_bytes;
+  const double combine = channels * setting.combine_bytes;
   return std::max(sent * dispatch + received * combine, received * dispatch + sent * combine);
 }
 
@@ -260,13 +274,17 @@ GroupReplay replay_group(const model::ModelConfig& model, const Job& job, const 
     for (const StageUnit& unit : stage) moe_layers += unit.kind == UnitKind::kMoeLayer ? 1 : 0;
   }
   const Replay replay = read_replay(model, job, setting, trace, seed, moe_layers);
-  GroupChunks times(chunks, cost, setting, replay, folded.hop_s);
+  const StepTraffic traffic = phase_traffic(model, job, cost, chunks.stages(), folded.schedule, folded.groups);
+  GroupChunks times(chunks, cost, setting, replay, traffic, folded.hop_s);
   schedule::Costs costs;
   const double jitter = cost.assumptions()["jitter"];
   costs.duration = [&](const Schedule& lists, int rank, const Op& op) {
     return SimTime{jitter * times.at(lists, rank, op).s};
   };
-  costs.hop = [&folded](int, int) { return SimTime{folded.hop_s}; };
+  const double exposed = cost.assumptions()["pipeline_exposed"];
+  costs.hop = [&](int from, int to) {
+    return SimTime{exposed * hop_time(cost, job, folded.groups, setting, from, to)};
+  };
   GroupReplay result;
   result.step_s = schedule::execute(folded.lists, costs).total.s + (folded.step_s - folded.pipeline_s);
   result.folded_step_s = folded.step_s;

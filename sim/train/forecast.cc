@@ -85,6 +85,12 @@ Subject load_subject(const ForecastRequest& request) {
         layer_load_factors(forecast.model, forecast.job.layout, forecast.cluster, request.load, request.seed);
   }
   subject.calibration = cost::load_calibration(forecast.cluster.calibration);
+  if (subject.calibration.has_tables() && !forecast.job.measured_kernels) subject.calibration = {};
+  for (const cost::Efficiency& found : subject.calibration.efficiencies) {
+    forecast.job.assumptions.calibrate(found.assumption, found.value,
+                                       "data/calibration/" + forecast.cluster.calibration + ": " + found.measurement);
+  }
+  forecast.fitted_efficiencies = !subject.calibration.efficiencies.empty();
   if (!request.kernel_times.empty()) add_kernel_times(forecast, request.kernel_times, subject.calibration);
   return subject;
 }
@@ -104,7 +110,13 @@ void add_plans(Forecast& forecast, const cost::Calibration& calibration, const F
                                                   forecast.gpu_hours_total - headline, headline, tokens);
   }
   if (!request.scaling && request.deadline_days <= 0) return;
-  const std::vector<ScalingPoint> curve = scaling_curve(forecast.model, forecast.job, forecast.cluster, calibration);
+  const auto cluster_of = [&request](int nodes) {
+    std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
+    overrides.push_back({"cluster", {"nodes"}, std::to_string(nodes)});
+    return cluster::load_cluster(request.cluster, overrides);
+  };
+  const std::vector<ScalingPoint> curve =
+      scaling_curve(forecast.model, forecast.job, forecast.cluster, calibration, cluster_of, request.force);
   if (request.deadline_days > 0) forecast.deadline = within_deadline(curve, request.deadline_days);
   if (request.scaling) forecast.scaling = curve;
 }

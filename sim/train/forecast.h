@@ -18,6 +18,12 @@
 
 namespace lastbit::sim::train {
 
+// What of a cluster's network a forecast does not see.
+inline constexpr const char* kNetworkNote =
+    "network: links at their attainable rates; its layers, oversubscription, routing and failures are not simulated "
+    "here "
+    "(lastbit sim network, sim collective)";
+
 struct Forecast {
   std::string model_name;
   std::vector<std::string> settings;  // "--set" values
@@ -39,6 +45,7 @@ struct Forecast {
   double usd_total = 0;
   ProfileCheck profile;  // of the calibration's chunk, as published
   double in_situ_factor = 1;
+  bool fitted_efficiencies = false;  // found from training runs: data/calibration
   std::vector<std::string> calibration_sources;
   LinkUse links;  // of the headline step
   Uncertainty uncertainty;

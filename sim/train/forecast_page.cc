@@ -186,6 +186,7 @@ std::string assumptions(const Forecast& forecast) {
     rows.push_back({entry.name, fmt::format("{:g}", entry.value), entry.unit, entry.source});
   }
   std::string out = io::html_table("Assumptions", rows);
+  out += fmt::format("<p>{}</p>\n", kNetworkNote);
   std::vector<std::vector<std::string>> census{{"Operator times", "operators", "share of their time"}};
   double total = 0;
   for (const double seconds : forecast.main().census.seconds) total += seconds;

@@ -142,7 +142,7 @@ void add_replay(const Forecast& forecast, std::string& out) {
   if (!forecast.replay) return;
   const GroupReplay& replay = *forecast.replay;
   out += fmt::format(
-      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} windows of {} tokens)\n"
+      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} micro-batches of {} recorded tokens)\n"
       "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at "
       "worst\n",
       replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,
@@ -214,6 +214,7 @@ void add_assumptions(const Forecast& forecast, std::string& out) {
   for (const cost::Assumption& entry : forecast.job.assumptions.entries()) {
     out += fmt::format("  {:<22}{:>8g} {:<10} {}\n", entry.name, entry.value, entry.unit, entry.source);
   }
+  out += fmt::format("  {}\n", kNetworkNote);
 }
 
 void add_confidence(const Forecast& forecast, std::string& out) {

@@ -163,11 +163,13 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
   Job job;
   job.name = reader.require<std::string>("name");
   job.usd_per_gpu_hour = reader.require_in("usd_per_gpu_hour", 0.0, 1e6);
+  job.measured_kernels = reader.get_or<bool>("measured_kernels", true);
   job.layout = read_layout(reader.require_object("layout"));
   job.precision = read_precision(reader.require_object("precision"));
   for (const io::ConfigReader& phase : reader.require_objects("phase"))
     job.phases.push_back(read_phase(phase, job.layout.context));
   job.assumptions = cost::Assumptions::read(reader.require_object("assumptions"));
+  for (const cluster::Override& change : assumed) job.assumptions.choose(change.path[1]);
   reader.ignore("source");
   reader.finish();
   bool predicted = false;

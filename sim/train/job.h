@@ -60,6 +60,8 @@ struct Job {
   cost::Assumptions assumptions;
   // Of each MoE layer, MTP's last, the busiest expert rank's load over the mean; empty: the assumption for all.
   std::vector<double> layer_load_factors;
+  // Whether the job runs the kernels whose times are in data/calibration; others are rooflines.
+  bool measured_kernels = true;
 };
 
 // Reads and checks a job by preset name or path, after the overrides of subjects "job" and "assume". A job with `base`

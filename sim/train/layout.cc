@@ -134,7 +134,7 @@ std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layou
   last.push_back(UnitKind::kHead);
   for (std::int64_t module = 0; module < model.num_nextn_predict_layers; ++module) {
     last.push_back(UnitKind::kMtpProjection);
-    last.push_back(model.n_routed_experts > 0 ? moe_layer() : StageUnit(UnitKind::kDenseLayer));
+    last.push_back(model.is_moe_layer(model.num_hidden_layers) ? moe_layer() : StageUnit(UnitKind::kDenseLayer));
     last.push_back(UnitKind::kHead);
   }
   return stages;

@@ -58,7 +58,7 @@ LinkUse link_use(const model::ModelConfig& model, const Job& job, const cost::Co
       }
       // An activation on to the next stage, a gradient back to the one before.
       const double messages = (stage + 1 < stages.size() ? 1 : 0) + (stage > 0 ? 1 : 0);
-      at(row, LinkWork::kPipeline) += forwards * messages * hop_time(cost, job, forecast.groups, setting);
+      at(row, LinkWork::kPipeline) += forwards * messages * slowest_hop(cost, job, forecast.groups, setting);
     }
     at(row, LinkWork::kGradients) = optimizer.reduce_s + optimizer.gather_s;
   }

@@ -31,10 +31,10 @@ td{white-space:nowrap}td:first-child{white-space:normal}td.words{text-align:left
 .key strong{display:block;font-size:1.35rem}.key span{color:var(--soft)}
 svg{max-width:100%;height:auto}svg.picture text{font:11px system-ui,sans-serif;fill:var(--ink)}svg .ground{fill:var(--paper);stroke:var(--line)}svg .good{fill:var(--good)}svg .bad{fill:var(--bad)}
 .pictures{display:flex;flex-wrap:wrap;gap:16px}.pictures svg{background:var(--tint);border-radius:6px;padding:4px}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:16px}
 .charts>svg{width:100%;border:1px solid var(--line);border-radius:6px}
 .scroll svg{max-width:none}
-.heat td{text-align:center}footer{margin-top:2em;color:var(--soft);font-size:.9rem}
+.heat td{text-align:center}.heat th{white-space:nowrap}footer{margin-top:2em;color:var(--soft);font-size:.9rem}
 @media(max-width:600px){.bars{grid-template-columns:minmax(0,7.5rem) minmax(0,1fr) auto}body{padding:12px}}
 )";
 

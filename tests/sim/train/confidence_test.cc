@@ -119,6 +119,22 @@ TEST(Plan, MoreGpusAreFasterAndNoMoreEfficient) {
   EXPECT_EQ(forecast.deadline->gpus, 1024);
 }
 
+// Where a GPU's memory does not suffice, or the fabric cannot be built, a plan does not go.
+TEST(Plan, RefusesWhatAForecastRefuses) {
+  ForecastRequest request;
+  request.model = "llama-3.1-405b";
+  request.cluster = "h100";
+  request.job = "megatron";
+  request.samples = 0;
+  request.scaling = true;
+  request.settings = {"job.layout.tensor=8", "job.layout.pipeline=8", "job.precision.gemm=fp8",
+                      "job.phase.0.batch_sequences=512"};
+  const Forecast forecast = forecast_training(request);
+  ASSERT_FALSE(forecast.scaling.empty());
+  EXPECT_NE(forecast.scaling.front().refused.find("memory"), std::string::npos) << forecast.scaling.front().refused;
+  EXPECT_NE(forecast.scaling.back().refused.find("leaves"), std::string::npos) << forecast.scaling.back().refused;
+}
+
 TEST(Plan, GivenHoursCountOnEveryNumberOfGpus) {
   ForecastRequest request = v3(0);
   request.job = "v3-full";

@@ -129,6 +129,12 @@ TEST(GroupReplay, EvenTokensGiveTheFoldedStep) {
   EXPECT_GT(forecast.replay->mean_load_factor, 1);
   EXPECT_LT(forecast.replay->mean_load_factor, 1.1);
   EXPECT_NEAR(forecast.replay->step_s / forecast.main().step_s, 1, 0.03);
+  // The same where chunks carry more: gradients reduced beside every micro-batch, layers run again.
+  for (const char* more : {"job.layout.zero_stage=2", "job.layout.recompute=full"}) {
+    request.settings = {more};
+    const Forecast heavier = forecast_training(request);
+    EXPECT_NEAR(heavier.replay->step_s / heavier.main().step_s, 1, 0.03) << more;
+  }
   // Every GPU's own links, near what the folded forecast says of its pipeline rank.
   const GroupReplay& replay = *forecast.replay;
   ASSERT_EQ(replay.nic_s.size(), 16u);
