@@ -142,7 +142,8 @@ void add_replay(const Forecast& forecast, std::string& out) {
   if (!forecast.replay) return;
   const GroupReplay& replay = *forecast.replay;
   out += fmt::format(
-      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} micro-batches of {} recorded tokens)\n"
+      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} micro-batches of {} recorded "
+      "tokens)\n"
       "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at "
       "worst\n",
       replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,

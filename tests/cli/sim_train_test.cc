@@ -108,7 +108,8 @@ TEST(SimTrain, WhatIsWrongWithOptionsIsSaidInOneLine) {
                           {"--budget", std::string("found '") + number + "', expected a finite number above 0"});
     expect_one_line_error(run_cli(train({"--deadline", number})), 2, {"--deadline", "a finite number above 0"});
   }
-  expect_one_line_error(run_cli(train({"--seed", "-1"})), 2, {"--seed", "Value -1 not in range 0 to 9223372036854775807"});
+  expect_one_line_error(run_cli(train({"--seed", "-1"})), 2,
+                        {"--seed", "Value -1 not in range 0 to 9223372036854775807"});
   expect_one_line_error(run_cli(train({"--trace", "t.json", "--trace-ranks", "5-3"})), 2, {"5-3", "backwards"});
 }
 
