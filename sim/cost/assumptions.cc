@@ -68,8 +68,11 @@ Assumptions Assumptions::read(const io::ConfigReader& reader) {
     }
     const io::ConfigReader entry = reader.require_object(known.name);
     assumption.value = entry.require_in("value", known.low, known.high);
-    assumption.unit = entry.require<std::string>("unit");
-    assumption.source = entry.require<std::string>("source");
+    // A value set for a name that the file leaves out keeps the unit and the reason of its default.
+    const bool optional = known.reason != nullptr;
+    assumption.unit = optional ? entry.get_or<std::string>("unit", known.unit) : entry.require<std::string>("unit");
+    assumption.source =
+        optional ? entry.get_or<std::string>("source", known.reason) : entry.require<std::string>("source");
     if (entry.has("range")) assumption.range = read_range(entry, known, assumption.value);
     entry.finish();
     assumptions.entries_.push_back(std::move(assumption));

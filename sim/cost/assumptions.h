@@ -27,8 +27,9 @@ struct Assumption {
 class Assumptions {
  public:
   // Reads the table "assumptions" of a job: known names, each as { value, unit, source } and, optional, range =
-  // [low, high] around the value. Names that a file may leave out have a value of their own. Error(kInput): a missing
-  // or unknown name, a value or a range out of what the name allows. A range grows to hold the value.
+  // [low, high] around the value. Names that a file may leave out have a value, a unit and a source of their own, of
+  // which it may give the value alone. Error(kInput): a missing or unknown name, a value or a range out of what the
+  // name allows. A range grows to hold the value.
   static Assumptions read(const io::ConfigReader& reader);
 
   // The value of a known name.

@@ -54,6 +54,7 @@ struct KernelTimes {
   double groups = 1;
   std::vector<double> rows;
   std::vector<double> seconds;
+  std::string where;  // file and line, for messages
 };
 
 struct SegmentGap {

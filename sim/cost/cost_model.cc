@@ -107,10 +107,9 @@ Timed CostModel::operator_time(const Operator& op, double sms) const {
             Provenance::kRoofline};
   }
   if (op.kind == OpKind::kTensorExchange) return {tensor_exchange_time(op.nvlink_bytes), Provenance::kRoofline};
-  if (const std::optional<double> seconds = given_time(calibration_.given, op)) {
-    return {*seconds, Provenance::kMeasured};
-  }
-  if (perfect() || !calibration_.has_tables()) return roofline(op, sms);
+  if (perfect()) return roofline(op, sms);
+  if (const std::optional<Timed> given = given_time(calibration_.given, op)) return *given;
+  if (!calibration_.has_tables()) return roofline(op, sms);
   if (is_gemm(op.kind)) return op.format == Format::kBf16 ? roofline(op, sms) : gemm_time(op, sms);
   if (op.kind == OpKind::kMemory) return memory_bound_time(op);
   return attention_time(op, sms);

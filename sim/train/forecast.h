@@ -57,12 +57,16 @@ struct Forecast {
   double deadline_days = 0;
   std::optional<ScalingPoint> deadline;  // the fewest GPUs that keep it
   double total_flops = 0;                // causal work of the model over all predicted phases
-  double hours_total = 0;                // predicted phases one after another
+  double hours_total = 0;                // phases one after another, given GPU-hours on all the GPUs
   double energy_j = 0;                   // GPUs at load over the GPU-hours; 0: the cluster does not say
   double bound_step_s = 0;               // every kernel and transfer at its peak, no gaps or waits; 0: not asked for
   Published published;
 
   [[nodiscard]] const PhaseForecast& main() const { return phases[headline]; }
+  // If the headline step took so long and the other predicted phases changed in its proportion; given ones stay.
+  [[nodiscard]] double gpu_hours_at(double step_s) const {
+    return gpu_hours_given + (gpu_hours_total - gpu_hours_given) * step_s / main().step_s;
+  }
 };
 
 struct ForecastRequest {

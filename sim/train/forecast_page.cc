@@ -8,6 +8,7 @@
 #include "io/html_page.h"
 #include "io/svg_chart.h"
 #include "sim/report/gantt_svg.h"
+#include "sim/train/phase_lines.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -42,17 +43,27 @@ std::string key_figures(const Forecast& forecast) {
   const PhaseForecast& main = forecast.main();
   std::string out = "<div class=\"key\">";
   const Uncertainty& u = forecast.uncertainty;
-  const std::string range = u.samples > 0 ? fmt::format("P5 {:.1f} to P95 {:.1f} s", u.p5_s, u.p95_s) : "";
-  out += key_figure("Step", fmt::format("{:.2f} s", main.step_s), beside(forecast, "step_s", main.step_s, 1, 2, range));
+  const auto range = [&u](double low, double high, int digits) {
+    return u.samples > 0 ? fmt::format("P5 {:.{}f} to P95 {:.{}f}", low, digits, high, digits) : "";
+  };
+  const auto joined = [](const std::string& first, const std::string& second) {
+    return first + (first.empty() || second.empty() ? "" : "; ") + second;
+  };
+  const double low = forecast.gpu_hours_at(u.p5_s) / 1e3;
+  const double high = forecast.gpu_hours_at(u.p95_s) / 1e3;
+  const double usd = forecast.job.usd_per_gpu_hour;
+  out += key_figure("Step", fmt::format("{:.2f} s", main.step_s),
+                    joined(beside(forecast, "step_s", main.step_s, 1, 2, ""), range(u.p5_s, u.p95_s, 2)));
   out += key_figure("Tokens a day", fmt::format("{:.1f} billion", forecast.tokens_per_day / 1e9),
                     beside(forecast, "tokens_per_day", forecast.tokens_per_day, 1e-9, 1, ""));
   out += key_figure("MFU, causal", fmt::format("{:.1f} %", 100 * forecast.mfu_causal),
                     beside(forecast, "mfu_causal", forecast.mfu_causal, 100, 1, "of the BF16 peak"));
   out += key_figure("GPU-hours", fmt::format("{:.1f} thousand", forecast.gpu_hours_total / 1e3),
-                    beside(forecast, "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1,
-                           fmt::format("{:.1f} days", forecast.hours_total / 24)));
+                    joined(beside(forecast, "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1,
+                                  fmt::format("{:.1f} days", forecast.hours_total / 24)),
+                           range(low, high, 0)));
   out += key_figure("Cost", fmt::format("{:.3f} million USD", forecast.usd_total / 1e6),
-                    fmt::format("at {:g} USD a GPU-hour", forecast.job.usd_per_gpu_hour));
+                    joined(fmt::format("at {:g} USD a GPU-hour", usd), range(low * usd / 1e3, high * usd / 1e3, 2)));
   out += key_figure("Memory", fmt::format("{:.1f} GiB", main.memory.peak().needed_bytes / kGiB),
                     fmt::format("of {:.1f} on pipeline rank {}", main.memory.capacity_bytes / kGiB, main.memory.worst));
   return out + "</div>\n";
@@ -75,6 +86,17 @@ std::string breakdown(const Forecast& forecast) {
   row("optimiser", "optimizer_s", b.optimizer_s);
   row("of all these, exposed communication", "exposed_comm_s", b.exposed_comm_s);
   return io::html_table("Where the step's time goes", rows);
+}
+
+std::string phases(const Forecast& forecast) {
+  if (forecast.job.phases.size() == 1) return "<p>One phase, as above.</p>\n";
+  std::vector<std::vector<std::string>> rows{{"Phase", "tokens", "sequences", "CP", "DP", "schedule", "micro-batches",
+                                              "steps", "step, s", "GPU-hours, thousand", ""}};
+  for (const PhaseLine& line : phase_lines(forecast)) {
+    rows.push_back({line.name, line.sequence_tokens, line.batch_sequences, line.context_parallel, line.data_parallel,
+                    line.schedule, line.micro_batches, line.steps, line.step_s, line.gpu_hours_k, line.note});
+  }
+  return io::html_table("Phases, one by one", rows);
 }
 
 std::string memory_chart(const Forecast& forecast) {
@@ -207,6 +229,7 @@ std::string to_page(const std::vector<const Forecast*>& forecasts) {
            key_figures(forecast);
   });
   body += section("Where the step's time goes", forecasts, breakdown);
+  body += section("Phases", forecasts, phases);
   body += "<h2>Timeline of one step (seconds; scroll sideways)</h2>\n";
   for (const Forecast* forecast : forecasts) body += timeline(*forecast);
   body += section("What the step is made of, and how sure that is", forecasts, confidence);

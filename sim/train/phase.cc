@@ -234,7 +234,7 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   }
   forecast.stages = stage_forecasts(chunks, forecast.lists, table);
   const auto profiled = static_cast<std::size_t>(cost.calibration().profile_layers);
-  if (profiled > 0 && model.n_routed_experts > 0) {
+  if (profiled > 0 && model.n_routed_experts > 0 && chunks.is_profiled()) {
     forecast.profile = chunks.profile_check(static_cast<int>(profiled));
   }
   forecast.census = chunks.census();

@@ -45,7 +45,7 @@ struct PhaseForecast {
   Breakdown mean;   // over pipeline ranks
   std::vector<StageForecast> stages;
   double hop_s = 0;      // a transfer between stages
-  ProfileCheck profile;  // the profiled chunk in this model; zeros without a profile
+  ProfileCheck profile;  // the profiled chunk put together again; zeros if the layer is not the profile's
   Census census;
   JobMemory memory;
   schedule::Schedule lists;

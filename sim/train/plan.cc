@@ -18,7 +18,11 @@ ScalingPoint at_nodes(const model::ModelConfig& model, const Job& job, const Clu
     const cost::CostModel cost(cluster_of(nodes), calibration, job.assumptions);
     double most_tokens = 0;
     for (const Phase& phase : job.phases) {
-      if (phase.given_gpu_hours) continue;
+      if (phase.given_gpu_hours) {
+        point.hours += *phase.given_gpu_hours / point.gpus;
+        point.gpu_hours += *phase.given_gpu_hours;
+        continue;
+      }
       const PhaseForecast forecast = forecast_phase(model, job, cost, phase);
       if (!forecast.memory.fits() && !force) core::fail_input("{}", describe_shortage(forecast.memory));
       point.hours += forecast.hours;

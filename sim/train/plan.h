@@ -14,7 +14,7 @@ namespace lastbit::sim::train {
 struct ScalingPoint {
   int gpus = 0;
   double step_s = 0;
-  double hours = 0;  // of all phases that are predicted
+  double hours = 0;  // of all phases one after another, given GPU-hours on all the GPUs
   double gpu_hours = 0;
   double efficiency = 0;  // tokens/s a GPU over those of the smallest number in the list
   std::string refused;    // why the layout does not go there; the figures are 0 then

@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 #include "model/config_file.h"
+#include "sim/train/forecast_page.h"
+#include "sim/train/phase_lines.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -80,7 +82,8 @@ Forecast megatron(const std::string& cluster, const std::vector<std::string>& se
   return forecast_training(request);
 }
 
-// What is printed is what is used: a calibration's efficiencies by default, with ranges about them, a user's own before.
+// What is printed is what is used: a calibration's efficiencies by default, with ranges about them, a user's own
+// before.
 TEST(Forecast, ACalibrationGivesWayToTheUser) {
   const Forecast usual = megatron("b200", {}, 4);
   const double found = usual.job.assumptions["bf16_gemm_efficiency"];
@@ -158,6 +161,50 @@ TEST(Forecast, TheWholeRunIsTheSumOfItsPhases) {
   EXPECT_GT(out["phases"]["context_extension"]["gpu_hours"].get<double>() / 125.8e9, 3 * base_rate);
 }
 
+// Each phase with its own layout, and what of it is assumed, by name.
+TEST(Forecast, PhasesArePrintedOneByOne) {
+  const Forecast result = forecast({}, "v3-full");
+  const std::vector<PhaseLine> lines = phase_lines(result);
+  ASSERT_EQ(lines.size(), 8u);
+  const PhaseLine& extension = lines[5];
+  EXPECT_EQ(extension.name, "context extension");
+  EXPECT_EQ(extension.sequence_tokens, "32,768");
+  EXPECT_EQ(extension.batch_sequences, "1,920");
+  EXPECT_EQ(extension.context_parallel, "8");
+  EXPECT_EQ(extension.data_parallel, "16");
+  EXPECT_EQ(extension.steps, "1,000");
+  EXPECT_EQ(extension.note, "assumed layout");
+  EXPECT_EQ(lines[4].note, "");
+  EXPECT_EQ(lines[7].note, "given, not predicted");
+  EXPECT_EQ(lines[7].schedule, "");
+  const std::string text = to_text(result);
+  EXPECT_NE(text.find("assumed layout"), std::string::npos);
+  EXPECT_NE(to_page({&result}).find("assumed layout"), std::string::npos);
+  EXPECT_EQ(to_json(result)["phases"]["context_extension"]["parts"][0]["assumed"], "layout");
+  EXPECT_EQ(to_text(forecast()).find("one by one"), std::string::npos);
+}
+
+// The published profile is of V3's layer at 4096 tokens and EP64: nothing else is set beside it.
+TEST(Forecast, TheProfiledChunkIsNoOtherModelsOrLayouts) {
+  EXPECT_NE(to_text(forecast()).find("in the profile"), std::string::npos);
+  const auto unlike = [](const char* model, const std::vector<std::string>& settings) {
+    ForecastRequest request;
+    request.model = model;
+    request.cluster = "h800-2048";
+    request.job = "v3-pretrain";
+    request.settings = settings;
+    request.samples = 0;
+    request.force = true;
+    const Forecast result = forecast_training(request);
+    EXPECT_FALSE(to_json(result)["calibration"].contains("profile_chunk_model_s")) << model;
+    EXPECT_EQ(to_text(result).find("in the profile"), std::string::npos) << model;
+  };
+  unlike("deepseek-v3", {"job.layout.micro_batch_sequences=2"});
+  unlike("deepseek-v3", {"job.layout.expert=32"});
+  unlike("deepseek-v3", {"cluster.gpu.bf16=600 TFLOPS"});
+  unlike("deepseek-v2", {"job.layout.expert=32", "job.layout.stage_layers=[4,4,4,4,4,4,4,4,4,4,4,4,4,4,3,1]"});
+}
+
 TEST(Forecast, PublishedFiguresBelongToTheUnchangedRun) {
   EXPECT_EQ(forecast().published.at("step_s").value, 19.926);
   EXPECT_EQ(forecast({"assume.routing_load_factor=1.1"}).published.count("step_s"), 1u);
@@ -185,6 +232,30 @@ TEST(Forecast, DualPipeWantsTwiceAsManyMicroBatchesAsRanks) {
     EXPECT_EQ(core::exit_code(error.kind()), 2);
     EXPECT_NE(std::string(error.what()).find("24"), std::string::npos);
   }
+}
+
+// ZeRO-2 counts DualPipe's second copy of every stage, and DualPipeV's two stages a rank are spread: both by the name.
+TEST(Forecast, ASpellingOfAScheduleChangesNothing) {
+  const auto step_s = [](const char* schedule, const char* where) {
+    ForecastRequest request;
+    request.model = "deepseek-7b";
+    request.cluster = "h800-2048";
+    request.job = "megatron";
+    request.samples = 0;
+    request.settings = {"cluster.nodes=4", "job.layout.pipeline=8", "job.layout.zero_stage=2"};
+    if (std::string(where) == "--schedule") {
+      request.schedule = schedule;
+    } else {
+      request.settings.push_back(where + std::string("=") + schedule);
+    }
+    return forecast_training(request).main().step_s;
+  };
+  for (const char* where : {"--schedule", "job.layout.schedule"}) {
+    EXPECT_EQ(step_s("dual_pipe", where), step_s("dualpipe", where)) << where;
+    EXPECT_EQ(step_s("dual_pipe_v", where), step_s("dualpipev", where)) << where;
+  }
+  EXPECT_EQ(step_s("dual-pipe", "job.phase.0.schedule"), step_s("dualpipe", "job.phase.0.schedule"));
+  EXPECT_NE(step_s("1f1b", "--schedule"), step_s("dualpipe", "--schedule"));
 }
 
 TEST(Forecast, OtherModelsAndGpusRun) {
