@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -25,6 +26,14 @@ Transformer load(const std::string& directory, const std::string& numerics, bool
   return without_gil([&] { return Transformer::load(directory, model::find_numerics(numerics), stream); });
 }
 
+// 32-bit ids as the 64-bit ones that a model takes: JAX has no others by default.
+Tensor as_ids(const Tensor& given) {
+  if (given.dtype() != tensor::DType::kI32) return given;
+  Tensor ids = Tensor::empty(tensor::DType::kI64, given.shape());
+  std::ranges::copy(given.values<std::int32_t>(), ids.mutable_values<std::int64_t>().begin());
+  return ids;
+}
+
 NamedTensors forward(const Transformer& transformer, const Tensor& ids, const std::vector<std::string>& taps,
                      const std::vector<std::int64_t>& documents, const std::string& attention) {
   return without_gil([&] {
@@ -34,7 +43,7 @@ NamedTensors forward(const Transformer& transformer, const Tensor& ids, const st
     options.mla_form = numerics::require_name("attention", attention, {"naive", "absorbed"}) == 0
                            ? model::MlaForm::kNaive
                            : model::MlaForm::kAbsorbed;
-    return transformer.forward(ids, options);
+    return transformer.forward(as_ids(ids), options);
   });
 }
 

@@ -64,6 +64,11 @@ def give(tensor: _core.Tensor, library: Library) -> Any:
     if library == "jax":
         import jax
 
+        if tensor.dtype in ("i64", "u64", "f64") and not jax.config.jax_enable_x64:
+            raise TypeError(
+                f"array {list(tensor.shape)} of {tensor.dtype}: JAX keeps no 64-bit numbers, "
+                "expected jax.config.update('jax_enable_x64', True) before it is used"
+            )
         return jax.numpy.from_dlpack(tensor.memory(as_codes=False))
     import numpy
 

@@ -34,7 +34,7 @@ class Model:
         documents: Sequence[int] = (),
         attention: str = "naive",
     ) -> dict[str, Any]:
-        """Runs token ids [B, S] (int64) and returns the taps asked for, by name.
+        """Runs token ids [B, S] (int64 or int32) and returns the taps asked for, by name.
 
         ``documents``: lengths of the documents that every row is packed from. ``attention``: naive or absorbed.
         """

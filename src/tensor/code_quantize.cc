@@ -61,7 +61,7 @@ QuantizedTensor quantize(const Tensor& x, const QuantizeRequest& request, const 
   const Tensor in = x.contiguous();
   require_matrix(in, what);
   if (in.dtype() != DType::kF32)
-    core::fail_input("{}: dtype {} of shape {}, expected float32", what, name(in.dtype()), to_string(in.shape()));
+    core::fail_input("{}: dtype {}, expected float32; its shape is {}", what, name(in.dtype()), to_string(in.shape()));
   const numerics::FloatMatrix matrix{in.values<float>(), in.dim(0), in.dim(1)};
   if (request.format == kNvfp4) return quantize_to_nvfp4(matrix, request.transpose, what);
   numerics::QuantizeRule rule;

@@ -103,7 +103,7 @@ def test_what_is_no_array_is_refused():
 
 
 def test_dtypes_are_refused_with_their_shapes():
-    with refused(ValueError, "x: dtype f64 of shape [2, 3], expected float32"):
+    with refused(ValueError, "x: dtype f64, expected float32; its shape is [2, 3]"):
         lastbit.quantize(numpy.zeros((2, 3)))
     with refused(TypeError, "x: array [2, 3]", "complex"):
         lastbit.quantize(numpy.zeros((2, 3), dtype=numpy.complex64))
@@ -112,7 +112,7 @@ def test_dtypes_are_refused_with_their_shapes():
     with refused(TypeError, "x: array [2]"):
         lastbit.cast(numpy.array(["a", "b"]), "e4m3")
     codes = numpy.zeros((4, 64), dtype=numpy.uint16)
-    with refused(ValueError, "a: dtype u16, expected u8 codes of e4m3"):
+    with refused(ValueError, "a: dtype u16, expected u8 codes of e4m3; its shape is [4, 64]"):
         lastbit.gemm(codes, codes)
 
 
@@ -165,3 +165,10 @@ def test_torch_tensors_of_other_devices_and_with_gradients():
         lastbit.quantize(torch.zeros(2, 3, device="meta"))
     x = torch.ones(2, 128, requires_grad=True)
     assert lastbit.quantize(x).codes.dtype == torch.float8_e4m3fn
+
+
+def test_jax_does_not_narrow_64_bit_results():
+    jax = pytest.importorskip("jax")
+    x = jax.numpy.ones((2, 4))
+    with refused(TypeError, "of f64: JAX keeps no 64-bit numbers"):
+        lastbit.op("rms_norm", {"x": x, "weight": jax.numpy.ones(4)}, eps=1e-6, cast="f64")

@@ -91,6 +91,7 @@ def test_model_runs_forward_and_taps(checkpoint):
     loss = (numpy.log(numpy.exp(shifted).sum(axis=1)) - chosen).mean()
     assert taps["loss"][0] == pytest.approx(loss, rel=1e-6)
     assert "hidden.layer0" in model.tap_names()
+    assert (model.forward(ids.astype(numpy.int32))["logits"] == taps["logits"]).all()
     with pytest.raises(ValueError, match="did you mean 'logits'"):
         model.forward(ids, taps=["logit"])
     with pytest.raises(ValueError, match=r"token ids.*\[4\]|ids.*\[4\]"):
