@@ -1,0 +1,38 @@
+// The kernels behind check's contracts: which contract each fulfils, and how a call of it becomes a launch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/contracts/device_call.h"
+
+namespace lastbit::kernels {
+
+struct ContractKernel {
+  std::string contract;
+  std::string name;           // "quantize_1x128": with the version behind it the implementation's name
+  std::string architectures;  // that it is compiled for: "sm_80, sm_90a, sm_100a"
+  // Why a call is none of this kernel's; empty: it is.
+  std::string (*refuse)(const check::KernelCall& call);
+  void (*run)(const DeviceCall& call);
+};
+
+// By contract, as contract_registry() orders them.
+[[nodiscard]] const std::vector<ContractKernel>& kernel_registry();
+
+[[nodiscard]] std::vector<ContractKernel> gemm_kernels();
+[[nodiscard]] std::vector<ContractKernel> quantize_kernels();
+[[nodiscard]] std::vector<ContractKernel> layer_kernels();
+[[nodiscard]] std::vector<ContractKernel> attention_kernels();
+[[nodiscard]] std::vector<ContractKernel> routing_kernels();
+[[nodiscard]] std::vector<ContractKernel> training_kernels();
+
+inline constexpr const char* kPortable = "sm_80, sm_90a, sm_100a";
+
+// Runs the kernel on the executor in every order, on outputs of other bytes each time. A Finding is a violation of the
+// run, and so are results that depend on the order. The name is "quantize_1x128:v0" or "quantize_1x128:tuned".
+[[nodiscard]] check::Implementation on_executor(const ContractKernel& kernel, Version version);
+// Runs it twice on the GPU of this machine; in the build for one alone. Errors: kUnsupported with CUDA's words.
+[[nodiscard]] check::Implementation on_gpu(const ContractKernel& kernel, Version version);
+
+}  // namespace lastbit::kernels

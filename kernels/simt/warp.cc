@@ -1,0 +1,67 @@
+#include "kernels/simt/warp.h"
+
+#include "kernels/simt/block.h"
+
+namespace lastbit::simt {
+namespace {
+
+void exchange(const Meeting& meeting) {
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    auto* const mine = meeting.payload<Shuffle>(lane);
+    if (mine == nullptr) continue;
+    const auto* const other = meeting.payload<Shuffle>(mine->source);
+    mine->present = other != nullptr;
+    if (other != nullptr) mine->result = other->value;
+  }
+}
+
+struct Vote {
+  bool predicate;
+  std::uint32_t votes;
+  std::uint32_t present;
+};
+
+void count_votes(const Meeting& meeting) {
+  std::uint32_t votes = 0;
+  std::uint32_t present = 0;
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    const auto* const one = meeting.payload<Vote>(lane);
+    if (one == nullptr) continue;
+    present |= 1U << lane;
+    if (one->predicate) votes |= 1U << lane;
+  }
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    auto* const one = meeting.payload<Vote>(lane);
+    if (one == nullptr) continue;
+    one->votes = votes;
+    one->present = present;
+  }
+}
+
+void nothing(const Meeting& /*meeting*/) {}
+
+}  // namespace
+
+int this_lane() { return Block::current()->thread() % kWarpLanes; }
+
+void shuffle(Shuffle& mine, const char* name, unsigned mask, Site site) {
+  meet({name, kWarpLanes, mask, &mine, false, site}, exchange);
+  if (!mine.present)
+    Block::current()->fail(FindingKind::kWarp,
+                           fmt::format("{} at {} reads lane {}, which does not take part: mask {:#x}", name,
+                                       site.text(), mine.source, mask));
+}
+
+std::uint32_t ballot(const char* name, unsigned mask, bool predicate, std::uint32_t& present, Site site) {
+  Vote mine{predicate, 0, 0};
+  meet({name, kWarpLanes, mask, &mine, false, site}, count_votes);
+  present = mine.present;
+  return mine.votes;
+}
+
+}  // namespace lastbit::simt
+
+void __syncwarp(unsigned mask, lastbit::simt::Site site) {
+  bool here = true;
+  lastbit::simt::meet({"__syncwarp", lastbit::simt::kWarpLanes, mask, &here, true, site}, lastbit::simt::nothing);
+}
