@@ -2,12 +2,13 @@
 """Times the GEMMs of a job's layers on this machine's GPU, as a file for `lastbit sim train --kernel-times`.
 
     lastbit sim train --model M --cluster C --job J --dump workload >work.json
-    bench/measure_kernels.py work.json mine.csv [--device cuda] [--repeats 20]
+    bench/measure_kernels.py work.json mine.csv [--device cuda] [--repeats 20] [--bf16-for-fp8]
 
-Needs a Python with torch. Every dense and grouped GEMM of the dump is run in BF16 (`torch.matmul`, the groups one after
-another), or in FP8 with one scale a tensor where torch has `_scaled_mm` for the device (grouped and weight-gradient
-GEMMs stay in BF16: the file's comment says which). A time is the median of the repeats. It has been run on CPUs only
-(--device cpu): no GPU was at hand.
+Needs a Python with torch. Dense and grouped GEMMs of the dump are run in the format that the job has them in: BF16 by
+`torch.bmm`, FP8 with one scale a tensor by `torch._scaled_mm`, which does dense forward GEMMs on some GPUs. A GEMM that
+torch does not run in the job's format is left out and named, since a BF16 time is none of an FP8 kernel; with
+--bf16-for-fp8 its BF16 time is written all the same. A time is the median of the repeats. It has been run on CPUs only
+(--device cpu), where nothing runs in FP8: no GPU was at hand.
 """
 import argparse
 import json
@@ -52,6 +53,7 @@ def main():
     parser.add_argument("csv", help="the file to write")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--bf16-for-fp8", action="store_true", help="write BF16 times of what does not run in FP8")
     options = parser.parse_args()
     with open(options.workload) as file:
         dump = json.load(file)
@@ -63,13 +65,21 @@ def main():
                     s = op["shape"]
                     shapes[op["kind"], op["format"], s["n"], s["k"], s["groups"], s["rows"]] = op["operator"]
     lines = ["kernel,n,k,groups,rows,us"]
+    left_out = []
     for (kind, fmt, n, k, groups, rows), name in shapes.items():
         work, ran = gemm(kind, fmt, rows, n, k, groups, options.device)
+        if ran != fmt and not options.bf16_for_fp8:
+            left_out.append(name)
+            continue
         us = timed(work, options.device, options.repeats) * 1e6
-        lines += [f"# {name}, {ran}", f"{kind},{n:g},{k:g},{groups:g},{rows:g},{us:.2f}"]
+        lines += [f"# {name}, {ran}", f"{kind},{n:.17g},{k:.17g},{groups:.17g},{rows:.17g},{us:.2f}"]
+    if left_out:
+        print(f"left out, not run in FP8 on {options.device}: {'; '.join(left_out)}")
+    if len(lines) == 1:
+        raise SystemExit(f"no kernel ran in the job's format, so {options.csv} is not written")
     with open(options.csv, "w") as file:
         file.write("\n".join(lines) + "\n")
-    print(f"{options.csv}: {len(shapes)} kernels on {options.device}")
+    print(f"{options.csv}: {len(shapes) - len(left_out)} kernels on {options.device}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <charconv>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "check/plugin.h"
 #include "check/validation.h"
 #include "check/validation_report.h"
+#include "check/validation_words.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "core/error.h"
@@ -24,7 +24,6 @@
 namespace lastbit::cli {
 namespace {
 
-using check::CaseReport;
 using check::Contract;
 using check::Validation;
 
@@ -51,36 +50,6 @@ struct CheckKernelOptions {
   bool as_json = false;
 };
 
-std::vector<std::int64_t> parse_sizes(const std::string& text) {
-  std::vector<std::int64_t> sizes;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (;;) {
-    std::int64_t size = 0;
-    const auto [stop, error] = std::from_chars(at, end, size);
-    if (error != std::errc{} || (stop != end && *stop != 'x'))
-      core::fail_input("--shapes: found '{}', expected sizes with x between them, as in 64x128x256, or v3", text);
-    sizes.push_back(size);
-    if (stop == end) return sizes;
-    at = stop + 1;
-  }
-}
-
-// The linear layers of DeepSeek-V3 (N, K), each for a few tokens and many; grouped: four experts of each.
-std::vector<tensor::Shape> v3_shapes(const Contract& contract) {
-  constexpr std::int64_t kLayers[][2] = {{2112, 7168},  {24576, 1536}, {32768, 512},
-                                         {7168, 16384}, {4096, 7168},  {7168, 2048}};
-  std::vector<tensor::Shape> shapes;
-  const bool product = contract.axes.size() >= 3 && contract.axes[2] == "K";
-  if (!product) core::fail_input("--shapes v3: contract {} has no matrix product, expected sizes", contract.name);
-  for (const std::int64_t m : {1, 64, 4096})
-    for (const auto& [n, k] : kLayers) {
-      shapes.push_back({m, n, k});
-      if (contract.axes.size() == 4) shapes.back().push_back(4);
-    }
-  return shapes;
-}
-
 check::OpSettings parse_settings(const std::vector<std::string>& words) {
   check::OpSettings settings;
   for (const std::string& word : words) {
@@ -102,22 +71,11 @@ check::ValidationRequest request_of(const CheckKernelOptions& options) {
       core::fail_input("check kernel: --pack says settings, shapes and families; expected none beside it");
   } else {
     if (options.contract.empty()) core::fail_input("check kernel: expected a contract; --list shows all");
-    request.contract = &check::find_contract(options.contract);
-    request.settings = check::contract_settings(*request.contract, parse_settings(options.settings));
-    request.families = options.families;
+    request =
+        check::read_request({options.contract, parse_settings(options.settings), options.shapes, options.families});
     request.seed = options.seed;
-    for (const std::string& shape : options.shapes) {
-      const std::vector<tensor::Shape> more =
-          shape == "v3" ? v3_shapes(*request.contract) : std::vector<tensor::Shape>{parse_sizes(shape)};
-      request.shapes.insert(request.shapes.end(), more.begin(), more.end());
-    }
   }
-  if (!options.tolerance.empty()) {
-    request.tolerance = tensor::parse_tolerance(options.tolerance);
-    if (request.tolerance->kind == tensor::ToleranceKind::kNorm)
-      core::fail_input("--tolerance {}: expected bitwise, ulp=N, abs=X or rel=X: element by element",
-                       options.tolerance);
-  }
+  if (!options.tolerance.empty()) request.tolerance = check::read_tolerance(options.tolerance);
   request.diagnose = !options.no_diagnosis;
   return request;
 }
@@ -186,53 +144,6 @@ int describe_contract(const Contract& contract) {
   return core::kExitOk;
 }
 
-void print_findings(const Validation& validation) {
-  constexpr std::int64_t kMost = 12;
-  std::int64_t shown = 0;
-  for (const CaseReport& report : validation.cases) {
-    if (!report.failed()) continue;
-    if (shown++ == kMost) {
-      std::cout << fmt::format("  ... and {} more failed cases (--json and --html have all)\n",
-                               validation.count(&CaseReport::failed) - kMost);
-      return;
-    }
-    for (const check::Finding& finding : report.findings)
-      std::cout << fmt::format("  {:<17}{:<26} {}\n", check::to_string(finding.kind), report.id.name(), finding.text);
-    for (const check::OutputVerdict& verdict : report.outputs)
-      if (!verdict.match() && verdict.difference.empty())
-        std::cout << fmt::format(
-            "  {:<17}{:<26} {}: worst {} ulp, p99 {} ulp, {} of {} bits differ, |error| up to {:.3g}\n", "", "",
-            verdict.output, verdict.worst_ulp, verdict.p99_ulp, verdict.differing, verdict.elements, verdict.max_abs);
-  }
-}
-
-void print_validation(const Validation& validation) {
-  double reference_s = 0;
-  double candidate_s = 0;
-  for (const CaseReport& report : validation.cases) {
-    reference_s += report.reference_s;
-    candidate_s += report.candidate_s;
-  }
-  std::cout << fmt::format("{}  {}: {} of {} cases passed, {} failed, {} skipped\n",
-                           validation.passed() ? "ACCEPTED" : "REJECTED", validation.contract->name,
-                           validation.count(&CaseReport::passed), validation.cases.size(),
-                           validation.count(&CaseReport::failed), validation.skipped());
-  std::cout << fmt::format("  candidate {}; seed {}; {:.2f} s (reference {:.2f} s, candidate {:.2f} s)\n",
-                           validation.implementation, validation.seed, validation.seconds, reference_s, candidate_s);
-  if (validation.count(&CaseReport::failed) > 0) std::cout << "\nFindings\n";
-  print_findings(validation);
-  if (!validation.causes.empty()) std::cout << "\nCauses\n";
-  for (const std::string& cause : validation.causes) std::cout << "  " << cause << '\n';
-  std::cout << "\nPower: cases in which the same comparison rejects\n";
-  for (std::size_t i = 0; i < validation.power.size(); ++i) {
-    const check::OutputPower& power = validation.power[i];
-    if (power.cases == 0) continue;
-    std::cout << fmt::format("  {:<14} {:<8} zeros {}/{}, one element {}/{}, twice as large {}/{}\n", power.output,
-                             check::describe_tolerance(validation.contract->outputs[i]), power.zeros, power.cases,
-                             power.one_element, power.cases, power.wrong_scale, power.cases);
-  }
-}
-
 int write_pack(const CheckKernelOptions& options, const check::ValidationRequest& request) {
   const check::PackSummary summary = check::write_kernel_pack(request, options.write_pack, options.expected);
   std::cout << fmt::format("{} cases, {} arrays, {:.1f} MB in {}\n", summary.cases, summary.arrays,
@@ -257,7 +168,7 @@ int run_check_kernel(const CheckKernelOptions& options) {
     std::cout << check::validation_json(validation).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
               << '\n';
   else
-    print_validation(validation);
+    std::cout << check::validation_text(validation);
   return validation.passed() ? core::kExitOk : core::kExitCheckFailed;
 }
 

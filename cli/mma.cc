@@ -1,13 +1,11 @@
 // lastbit mma: records of operand codes through a tensor core's steps.
 #include <memory>
-#include <optional>
 
 #include "cli/command.h"
 #include "core/error.h"
 #include "io/arrays.h"
 #include "io/unit_file.h"
-#include "numerics/units.h"
-#include "tensor/codes.h"
+#include "tensor/code_gemm.h"
 
 namespace lastbit::cli {
 namespace {
@@ -24,25 +22,10 @@ struct MmaOptions {
 };
 
 int run_mma(const MmaOptions& options) {
-  const numerics::Unit unit = io::find_unit(options.unit);
-  const numerics::Format a_type = numerics::find_operand_type(unit, options.a_type);
-  const numerics::Format b_type = numerics::find_operand_type(unit, options.b_type);
-  const numerics::Format d_type = numerics::find_operand_type(unit, options.d_type);
-  const numerics::MmaRule rule = numerics::rule_of(unit, a_type, b_type, d_type);
-
-  const tensor::Tensor a = io::load_array(options.a).contiguous();
-  const tensor::Tensor b = io::load_array(options.b).contiguous();
-  const numerics::CodeMatrix a_codes = tensor::code_matrix(a, a_type, options.a);
-  const numerics::CodeMatrix b_codes = tensor::code_matrix(b, b_type, options.b);
-  if (a.shape() != b.shape())
-    core::fail_input("{}: shape {}, expected {} as in {}", options.b, tensor::to_string(b.shape()),
-                     tensor::to_string(a.shape()), options.a);
-  std::vector<std::uint32_t> c;
-  if (!options.c.empty()) c = tensor::code_vector(io::load_array(options.c).contiguous(), d_type, a.dim(0), options.c);
-
-  std::vector<std::uint32_t> d(static_cast<std::size_t>(a.dim(0)));
-  numerics::mma(rule, a_codes, b_codes, c, d);
-  io::save_array(options.out, tensor::tensor_of_codes(d, d_type, {a.dim(0)}));
+  const numerics::MmaRule rule = io::find_rule(options.unit, options.a_type, options.b_type, options.d_type);
+  const auto load = [](const std::string& path) { return tensor::NamedArray{path, io::load_array(path)}; };
+  const tensor::NamedArray c = options.c.empty() ? tensor::NamedArray{} : load(options.c);
+  io::save_array(options.out, tensor::multiply_records(rule, load(options.a), load(options.b), c));
   return core::kExitOk;
 }
 

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -198,7 +200,8 @@ void add_sim_collective(CLI::App& app, Action& action) {
   command
       ->add_option("--set", options->settings, "Change a key, e.g. cluster.network.routing=adaptive; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--seed", options->seed, "Seed of the hash of ECMP (default: 0)");
+  command->add_option("--seed", options->seed, "Seed of the hash of ECMP (default: 0)")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   command->add_flag("--no-fold", options->no_fold, "Simulate every flow, though others be identical");
   command->add_flag("--json", options->json, "Print JSON");
   const auto number = CLI::Range(1.0, 1e12);

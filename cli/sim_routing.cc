@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -262,7 +264,8 @@ void add_sim_routing(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 64.0));
   command->add_option("--combine-bytes", options->combine_bytes, "Bytes an element on the way back (default: 2)")
       ->check(CLI::Range(0.0, 64.0));
-  command->add_option("--seed", options->seed, "Seed of all drawing (default: 1)");
+  command->add_option("--seed", options->seed, "Seed of all drawing (default: 1)")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   command->add_option("--out", options->out, "Write the answer with its matrices as JSON to this file");
   command->add_option("--save-trace", options->save_trace, "Also write the tokens' choices as a routing trace (.h5)");
   command->add_flag("--json", options->json, "Print the answer with its matrices as JSON");

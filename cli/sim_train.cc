@@ -1,5 +1,11 @@
 // lastbit sim train: how long a cluster takes to train a model, and what it costs.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -26,6 +32,18 @@ struct TrainOptions {
   std::string page;
   std::vector<std::string> beside;
 };
+
+// CLI::PositiveNumber lets NaN through and prints the largest double where it does not.
+CLI::Validator finite_positive() {
+  return {[](std::string& text) {
+            double value = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+            const bool good =
+                error == std::errc{} && end == text.data() + text.size() && std::isfinite(value) && value > 0;
+            return good ? std::string() : fmt::format("found '{}', expected a finite number above 0", text);
+          },
+          "POSITIVE"};
+}
 
 // The page, with the run beside if one is asked for.
 void write_page(const TrainOptions& options, const sim::train::Forecast& forecast) {
@@ -88,13 +106,15 @@ void add_sim_train(CLI::App& app, Action& action) {
                       "expert-parallel group simulated apart");
   command->add_option("--kernel-times", options->request.kernel_times,
                       "Your own kernel timings, a .csv file with the columns kernel,n,k,groups,rows,us: they stand "
-                      "before every table");
+                      "before every table; a line that no operator takes is an error");
   command
       ->add_option("--samples", options->request.samples,
                    "Draws from the assumptions' ranges for the step's P5 to P95; 0 for the point alone")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
-  command->add_option("--seed", options->request.seed, "Of the draws")->capture_default_str();
+  command->add_option("--seed", options->request.seed, "Of the draws")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
   command->add_flag("--force", options->request.force, "Go on where a GPU's memory does not suffice");
   command->add_option("--dump", options->dump, "Print the work instead of a forecast: workload, as one JSON object")
       ->check(CLI::IsMember({"workload"}));
@@ -107,9 +127,9 @@ void add_sim_train(CLI::App& app, Action& action) {
       ->needs(page);
   command->add_flag("--scaling", options->request.scaling, "Also an eighth to eight times the GPUs, same batch");
   command->add_option("--budget", options->request.budget_usd, "USD: how many tokens they pay for")
-      ->check(CLI::PositiveNumber);
+      ->check(finite_positive());
   command->add_option("--deadline", options->request.deadline_days, "Days: how many GPUs keep them")
-      ->check(CLI::PositiveNumber);
+      ->check(finite_positive());
   command->add_flag("--json", options->json, "Print one JSON object, times in seconds");
   command->add_option("--trace", options->trace,
                       "Write a step as a trace for ui.perfetto.dev: .json, or .pftrace for many ranks");

@@ -68,8 +68,11 @@ Assumptions Assumptions::read(const io::ConfigReader& reader) {
     }
     const io::ConfigReader entry = reader.require_object(known.name);
     assumption.value = entry.require_in("value", known.low, known.high);
-    assumption.unit = entry.require<std::string>("unit");
-    assumption.source = entry.require<std::string>("source");
+    // A value set for a name that the file leaves out keeps the unit and the reason of its default.
+    const bool optional = known.reason != nullptr;
+    assumption.unit = optional ? entry.get_or<std::string>("unit", known.unit) : entry.require<std::string>("unit");
+    assumption.source =
+        optional ? entry.get_or<std::string>("source", known.reason) : entry.require<std::string>("source");
     if (entry.has("range")) assumption.range = read_range(entry, known, assumption.value);
     entry.finish();
     assumptions.entries_.push_back(std::move(assumption));
@@ -89,6 +92,27 @@ double Assumptions::operator[](const char* name) const {
 void Assumptions::set(const std::string& name, double value) {
   for (Assumption& entry : entries_) {
     if (entry.name == name) entry.value = value;
+  }
+}
+
+void Assumptions::choose(const std::string& name) {
+  for (Assumption& entry : entries_) {
+    if (entry.name == name) entry.chosen = true;
+  }
+}
+
+void Assumptions::calibrate(const std::string& name, double value, const std::string& source) {
+  const auto known = std::find_if(kKnown.begin(), kKnown.end(), [&](const Known& entry) { return entry.name == name; });
+  core::check(known != kKnown.end(), "a calibration names an assumption of the list");
+  for (Assumption& entry : entries_) {
+    if (entry.name != name || entry.chosen) continue;
+    if (entry.range) {
+      const double ratio = value / entry.value;
+      entry.range =
+          Range{std::max(known->low, entry.range->low * ratio), std::min(known->high, entry.range->high * ratio)};
+    }
+    entry.value = value;
+    entry.source = source;
   }
 }
 

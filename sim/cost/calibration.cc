@@ -169,7 +169,7 @@ void read_network(const std::string& path, Calibration& calibration) {
   }
   if (calibration.transfer_rates.empty()) reader.fail("transfer", "at least one row");
   const io::ConfigReader peaks = reader.require_object("reference");
-  calibration.reference.nic_peak = require_quantity(peaks, "nic_peak", Dimension::kBandwidth);
+  calibration.reference.nic_attainable = require_quantity(peaks, "nic_attainable", Dimension::kBandwidth);
   calibration.reference.nvlink_attainable = require_quantity(peaks, "nvlink_attainable", Dimension::kBandwidth);
   peaks.finish();
   reader.ignore("gpu");

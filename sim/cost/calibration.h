@@ -54,6 +54,7 @@ struct KernelTimes {
   double groups = 1;
   std::vector<double> rows;
   std::vector<double> seconds;
+  std::string where;  // file and line, for messages
 };
 
 struct SegmentGap {
@@ -73,7 +74,7 @@ struct Reference {
   double fp8_flops = 0;
   double bf16_flops = 0;
   double hbm_bandwidth = 0;
-  double nic_peak = 0;
+  double nic_attainable = 0;
   double nvlink_attainable = 0;
   int sms = 0;
   int communication_sms = 0;

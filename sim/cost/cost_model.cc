@@ -107,20 +107,12 @@ Timed CostModel::operator_time(const Operator& op, double sms) const {
             Provenance::kRoofline};
   }
   if (op.kind == OpKind::kTensorExchange) return {tensor_exchange_time(op.nvlink_bytes), Provenance::kRoofline};
-  if (const std::optional<double> seconds = given_time(calibration_.given, op)) {
-    return {*seconds, Provenance::kMeasured};
-  }
-  if (perfect() || !calibration_.has_tables()) return roofline(op, sms);
+  if (perfect()) return roofline(op, sms);
+  if (const std::optional<Timed> given = given_time(calibration_.given, op)) return *given;
+  if (!calibration_.has_tables()) return roofline(op, sms);
   if (is_gemm(op.kind)) return op.format == Format::kBf16 ? roofline(op, sms) : gemm_time(op, sms);
   if (op.kind == OpKind::kMemory) return memory_bound_time(op);
   return attention_time(op, sms);
-}
-
-double CostModel::efficiency(const char* name) const {
-  for (const Efficiency& found : calibration_.efficiencies) {
-    if (found.assumption == name) return found.value;
-  }
-  return assumptions_[name];
 }
 
 Timed CostModel::roofline(const Operator& op, double sms) const {
@@ -129,8 +121,8 @@ Timed CostModel::roofline(const Operator& op, double sms) const {
   double memory_efficiency = 1;
   double gap_s = 0;
   if (!perfect()) {
-    compute_efficiency = efficiency(efficiency_name(op));
-    memory_efficiency = efficiency("memory_efficiency");
+    compute_efficiency = assumptions_[efficiency_name(op)];
+    memory_efficiency = assumptions_["memory_efficiency"];
     // Measured segments bring their own gaps.
     if (!calibration_.has_tables() && !without_[Cause::kLaunchGaps]) gap_s = assumptions_["kernel_gap"] * 1e-6;
   }

@@ -23,7 +23,9 @@ struct TransferCost {
 // Times on one cluster. GEMM and attention kernels: the training run's own time for a measured (n, k), carried over
 // rows by the curve of the nearest table and over SMs in proportion; else a table measured alone times the ratio of
 // the two where both are known; else the efficiency of the nearest shapes; without tables a roofline. Memory-bound
-// kernels do not depend on the number of SMs. Times are carried to another GPU by the ratio of peaks.
+// kernels do not depend on the number of SMs. Times are carried to another GPU by the ratio of peaks. Efficiencies, of
+// kernels inside a training run, are the job's assumptions, in whose place forecasts put a calibration's
+// (Assumptions::calibrate).
 class CostModel {
  public:
   // `without`: causes whose time is not counted.
@@ -59,7 +61,6 @@ class CostModel {
   [[nodiscard]] Timed memory_bound_time(const workload::Operator& op) const;
   [[nodiscard]] Timed roofline(const workload::Operator& op, double sms) const;
   [[nodiscard]] Timed rows_ratio(const workload::Operator& op, double from_tokens) const;
-  [[nodiscard]] double efficiency(const char* name) const;  // the calibration's, or the assumption
   [[nodiscard]] double nearest_efficiency(const workload::Operator& op) const;
   [[nodiscard]] double compute_ratio(workload::Format format) const;
 

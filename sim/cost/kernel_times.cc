@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <sstream>
 #include <utility>
 
 #include "core/error.h"
+#include "core/suggest.h"
 #include "io/file_bytes.h"
 #include "sim/cost/curve.h"
 
@@ -61,10 +63,44 @@ double rows_of(const Operator& op) {
   return op.queries > 0 ? op.repeats * op.queries : op.rows;
 }
 
+struct Shape {
+  double n = 0;
+  double k = 0;
+  double groups = 1;
+  friend bool operator==(const Shape&, const Shape&) = default;
+};
+
+// What tells operators of one name apart, beside their rows.
+Shape shape_of(const Operator& op) {
+  if (op.tokens > 0) return {op.n, op.k, op.groups};
+  return {op.queries > 0 ? op.keys : op.width, 0, 1};
+}
+
 bool describes(const KernelTimes& times, const Operator& op) {
-  if (times.kernel == op.name) return true;
-  return op.tokens > 0 && times.kernel == workload::kind_name(op.kind) && times.n == op.n && times.k == op.k &&
-         times.groups == op.groups;
+  if (rows_of(op) == 0) return false;  // an exchange, which is no kernel
+  const Shape shape = shape_of(op);
+  if (op.tokens > 0 && times.kernel == workload::kind_name(op.kind)) {
+    return Shape{times.n, times.k, times.groups} == shape;
+  }
+  const auto fits = [](double asked, double own) { return asked == 0 || asked == own; };
+  return times.kernel == op.name && fits(times.n, shape.n) && fits(times.k, shape.k) &&
+         fits(times.groups, shape.groups);
+}
+
+const KernelTimes* find_times(const std::vector<KernelTimes>& given, const Operator& op) {
+  const auto found =
+      std::find_if(given.begin(), given.end(), [&op](const KernelTimes& times) { return describes(times, op); });
+  return found == given.end() ? nullptr : &*found;
+}
+
+[[noreturn]] void fail_unused(const KernelTimes& times, const std::vector<Operator>& operators) {
+  std::vector<std::string> names{"dense", "dense_wgrad", "grouped", "grouped_wgrad"};
+  for (const Operator& op : operators) names.push_back(op.name);
+  const bool known = std::find(names.begin(), names.end(), times.kernel) != names.end();
+  core::fail_input(
+      "{}: no operator of the job takes the times of '{}' with n {:g}, k {:g}, groups {:g}{}; --dump workload prints "
+      "names and shapes",
+      times.where, times.kernel, times.n, times.k, times.groups, known ? "" : core::suggestion(times.kernel, names));
 }
 
 void add_point(KernelTimes& times, double rows, double seconds, const std::string& where) {
@@ -96,7 +132,7 @@ std::vector<KernelTimes> parse_kernel_times(const std::string& text, const std::
       core::fail_input("{}: found {} columns, expected {}", where, row.size(), kColumns.size());
     }
     KernelTimes times{
-        row[0], number(row[1], where, "n"), number(row[2], where, "k"), number(row[3], where, "groups"), {}, {}};
+        row[0], number(row[1], where, "n"), number(row[2], where, "k"), number(row[3], where, "groups"), {}, {}, where};
     const double rows = number(row[4], where, "rows");
     const double us = number(row[5], where, "us");
     if (times.kernel.empty() || rows <= 0 || us <= 0)
@@ -115,14 +151,33 @@ std::vector<KernelTimes> load_kernel_times(const std::string& path) {
   return parse_kernel_times(std::string(io::FileBytes::open(path)->text()), path);
 }
 
-std::optional<double> given_time(const std::vector<KernelTimes>& given, const Operator& op) {
-  for (const KernelTimes& times : given) {
-    if (!describes(times, op)) continue;
-    const double rows = rows_of(op);
-    if (rows < times.rows.front()) return times.seconds.front() * rows / times.rows.front();
-    return interpolate(times.rows, times.seconds, rows, 1).seconds;
+void check_kernel_times(const std::vector<KernelTimes>& given, const std::vector<Operator>& operators) {
+  std::map<const KernelTimes*, Shape> taken;
+  for (const Operator& op : operators) {
+    const KernelTimes* times = find_times(given, op);
+    if (times == nullptr) continue;
+    const Shape shape = shape_of(op);
+    const auto [other, first] = taken.try_emplace(times, shape);
+    if (first || other->second == shape) continue;
+    core::fail_input(
+        "{}: '{}' is the name of operators with n {:g}, k {:g}, groups {:g} and with n {:g}, k {:g}, groups {:g}: "
+        "expected the numbers of one of them",
+        times->where, times->kernel, other->second.n, other->second.k, other->second.groups, shape.n, shape.k,
+        shape.groups);
   }
-  return std::nullopt;
+  for (const KernelTimes& times : given) {
+    if (!taken.contains(&times)) fail_unused(times, operators);
+  }
+}
+
+std::optional<Timed> given_time(const std::vector<KernelTimes>& given, const Operator& op) {
+  const KernelTimes* times = find_times(given, op);
+  if (times == nullptr) return std::nullopt;
+  const double rows = rows_of(op);
+  if (rows < times->rows.front()) {
+    return Timed{times->seconds.front() * rows / times->rows.front(), Provenance::kExtrapolated};
+  }
+  return interpolate(times->rows, times->seconds, rows, 1);
 }
 
 }  // namespace lastbit::sim::cost

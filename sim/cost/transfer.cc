@@ -45,10 +45,10 @@ TransferCost CostModel::transfer_time(TransferKind kind, const workload::Transfe
     return cost;
   }
   const Reference& reference = calibration_.reference;
-  const double own_nic = cluster_.network.nic_peak * cluster_.network.nics_per_gpu;
+  const double own_nic = cluster_.network.nic_attainable * cluster_.network.nics_per_gpu;
   const TransferRate* rate = nearest_rate(calibration_, expert_ranks);
   const TransferTime* measured = find(calibration_, kind);
-  const bool same_network = own_nic == reference.nic_peak;
+  const bool same_network = own_nic == reference.nic_attainable;
   double logical_rate = is_dispatch(kind) ? rate->dispatch : rate->combine;
   bool same = rate->expert_ranks == expert_ranks;
   cost.wait_s = assumptions_["expert_sync"] * 1e-6 + (measured != nullptr ? measured->setup_s : 0);
@@ -60,7 +60,7 @@ TransferCost CostModel::transfer_time(TransferKind kind, const workload::Transfe
     cost.wait_s = measured->wait_s + measured->setup_s;
   }
   const double nic_s =
-      transfer.nic_bytes > 0 ? transfer.logical_bytes / (logical_rate * own_nic / reference.nic_peak) : 0;
+      transfer.nic_bytes > 0 ? transfer.logical_bytes / (logical_rate * own_nic / reference.nic_attainable) : 0;
   cost.transfer = {std::max(nic_s, nvlink_s), same && same_network ? Provenance::kMeasured : Provenance::kInterpolated};
   return cost;
 }

@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "sim/network/components.h"
+#include "sim/network/crossbar.h"
 #include "sim/network/fold.h"
 #include "sim/network/max_min.h"
 
@@ -45,29 +46,16 @@ Problem fold_problem(const FlowList& flows, const Prepared& prepared, const Fold
 
 using Recorder = std::function<void(std::uint32_t flow, double rate, double from_s, double to_s)>;
 
-// Plays one component to its end; completions by flow of the problem.
-void play(const Problem& problem, const Components& components, std::size_t component, std::vector<double>& completion,
-          const Recorder& recorder) {
-  const FlowList& flows = problem.flows();
-  const std::vector<std::uint32_t>& members = components.flows[component];
-  std::vector<std::uint32_t> arrivals = members;
-  const auto earlier = [&problem](std::uint32_t a, std::uint32_t b) { return problem.begin_s[a] < problem.begin_s[b]; };
-  if (!std::is_sorted(arrivals.begin(), arrivals.end(), earlier))
-    std::stable_sort(arrivals.begin(), arrivals.end(), earlier);
-  std::vector<double> capacity(components.links[component]);
-  std::size_t crossed = 0;
-  for (const std::uint32_t flow : members) {
-    for (const std::uint32_t link : flows.route(flow)) capacity[components.local_link[link]] = problem.capacity[link];
-    crossed += flows.route(flow).size();
-  }
+bool each_is_one(const Problem& problem, const std::vector<std::uint32_t>& members) {
+  return problem.count.empty() || std::all_of(members.begin(), members.end(),
+                                              [&problem](std::uint32_t flow) { return problem.count[flow] == 1; });
+}
 
-  MaxMin::Recorder local_recorder;
-  if (recorder)
-    local_recorder = [&](std::uint32_t flow, double rate, double from_s, double to_s) {
-      recorder(arrivals[flow], rate, from_s, to_s);
-    };
-  MaxMin sharing(std::move(capacity), std::move(local_recorder));
-  sharing.reserve(members.size(), crossed);
+// Begins flows as they arrive, in the order of `arrivals`, and ends them as they are done.
+template <typename Sharing>
+void play_arrivals(const Problem& problem, const Components& components, const std::vector<std::uint32_t>& arrivals,
+                   Sharing& sharing, std::vector<double>& completion) {
+  const FlowList& flows = problem.flows();
   std::vector<std::uint32_t> route;
   std::vector<std::uint32_t> done;
   std::size_t next = 0;  // arrivals are begun in order, so a flow's number in `sharing` is its place among them
@@ -90,6 +78,40 @@ void play(const Problem& problem, const Components& components, std::size_t comp
                     route, arrives_s);
     }
   }
+}
+
+// Plays one component to its end; completions by flow of the problem.
+void play(const Problem& problem, const Components& components, std::size_t component, std::vector<double>& completion,
+          const Recorder& recorder) {
+  const FlowList& flows = problem.flows();
+  const std::vector<std::uint32_t>& members = components.flows[component];
+  std::vector<std::uint32_t> arrivals = members;
+  const auto earlier = [&problem](std::uint32_t a, std::uint32_t b) { return problem.begin_s[a] < problem.begin_s[b]; };
+  if (!std::is_sorted(arrivals.begin(), arrivals.end(), earlier))
+    std::stable_sort(arrivals.begin(), arrivals.end(), earlier);
+  std::vector<double> capacity(components.links[component]);
+  std::size_t crossed = 0;
+  for (const std::uint32_t flow : members) {
+    for (const std::uint32_t link : flows.route(flow)) capacity[components.local_link[link]] = problem.capacity[link];
+    crossed += flows.route(flow).size();
+  }
+
+  if (!recorder && problem.weight.empty() && each_is_one(problem, members)) {
+    const CrossbarPorts ports = crossbar_ports(flows, members, components.local_link, capacity);
+    if (!ports.first.empty()) {
+      Crossbar sharing(ports);
+      play_arrivals(problem, components, arrivals, sharing, completion);
+      return;
+    }
+  }
+  MaxMin::Recorder local_recorder;
+  if (recorder)
+    local_recorder = [&](std::uint32_t flow, double rate, double from_s, double to_s) {
+      recorder(arrivals[flow], rate, from_s, to_s);
+    };
+  MaxMin sharing(std::move(capacity), std::move(local_recorder));
+  sharing.reserve(members.size(), crossed);
+  play_arrivals(problem, components, arrivals, sharing, completion);
 }
 
 std::vector<double> play_all(const Problem& problem, const Components& components, const Recorder& recorder) {

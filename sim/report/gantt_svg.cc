@@ -7,7 +7,7 @@
 #include <iterator>
 
 #include "core/error.h"
-#include "io/svg_chart.h"
+#include "io/html_page.h"
 
 namespace lastbit::sim::report {
 namespace {

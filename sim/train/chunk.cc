@@ -154,6 +154,19 @@ ProfileCheck ChunkModel::profile_check(int layers) const {
   return check;
 }
 
+bool ChunkModel::is_profiled() const {
+  if (!cost_.calibration().given.empty()) return false;
+  const workload::LayerWork work = work_of(UnitKind::kMoeLayer);
+  for (const auto& ops : work.segments) {
+    for (const workload::Operator& op : ops) {
+      if (op.kind == workload::OpKind::kMemory) continue;
+      if (cost_.operator_time(op, cost_.calibration().training_sms).provenance != cost::Provenance::kMeasured)
+        return false;
+    }
+  }
+  return true;
+}
+
 Census ChunkModel::census() const {
   Census census;
   const double compute_sms = sms(Setting::kBesideCommunication);

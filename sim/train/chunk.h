@@ -47,6 +47,9 @@ class ChunkModel {
 
   // `layers` MoE layers forward beside as many backward (deepseek-ai/profile-data).
   [[nodiscard]] ProfileCheck profile_check(int layers) const;
+  // Whether the model's MoE layer is the profile's, on its GPU: every GEMM and attention core one that was measured
+  // there.
+  [[nodiscard]] bool is_profiled() const;
   // One unit, alone and beside communication.
   [[nodiscard]] schedule::Unit times(const StageUnit& unit) const;
 

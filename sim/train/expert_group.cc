@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "io/routing_trace.h"
 #include "sim/train/chunk.h"
+#include "sim/train/link_use.h"
 #include "sim/workload/traffic.h"
 
 namespace lastbit::sim::train {
@@ -26,6 +27,7 @@ struct RankShares {
   std::vector<double> sent;  // [ranks] tokens to other nodes, one a node
   std::vector<double> received;
   std::vector<double> nvlink;  // tokens to other GPUs of the node
+  std::vector<double> nvlink_received;
 };
 
 struct Replay {
@@ -59,6 +61,7 @@ RankShares shares_of(const workload::RoutedTokens& tokens, const workload::Place
   shares.sent = doubles(gpus.network_sent);
   shares.received = doubles(gpus.network_received);
   shares.nvlink = doubles(gpus.nvlink_sent);
+  shares.nvlink_received = doubles(gpus.nvlink_received);
   return shares;
 }
 
@@ -101,8 +104,13 @@ Replay read_replay(const model::ModelConfig& model, const Job& job, const worklo
 class GroupChunks {
  public:
   GroupChunks(const ChunkModel& chunks, const cost::CostModel& cost, const workload::LayerSetting& setting,
-              const Replay& replay, double second_message_s)
-      : chunks_(chunks), cost_(cost), setting_(setting), replay_(replay), second_message_s_(second_message_s) {}
+              const Replay& replay, const StepTraffic& traffic, double second_message_s)
+      : chunks_(chunks),
+        cost_(cost),
+        setting_(setting),
+        replay_(replay),
+        traffic_(traffic),
+        second_message_s_(second_message_s) {}
 
   SimTime at(const Schedule& schedule, int rank, const Op& op) {
     const int stage = schedule.at(rank, op.chunk.slot).stage;
@@ -113,7 +121,8 @@ class GroupChunks {
     const auto key = std::make_tuple(op.verb, stage, window, second, second_window);
     const auto found = times_.find(key);
     if (found != times_.end()) return {found->second};
-    return {times_[key] = simulate(op.verb, stage, window, second, second_window)};
+    const double seconds = simulate(op.verb, stage, window, second, second_window);
+    return {times_[key] = seconds + traffic_.exposed_s(op.verb, stage, second, seconds)};
   }
 
  private:
@@ -180,6 +189,11 @@ class GroupChunks {
       transfer.nic_bytes = std::max(shares.sent[rank], shares.received[rank]) * token_bytes;
       transfer.logical_bytes = nodes > 1 ? transfer.nic_bytes * nodes / (nodes - 1) : transfer.nic_bytes;
       transfer.nvlink_bytes = shares.nvlink[rank] * token_bytes;
+      // Full recomputation runs the forward's all-to-alls once more in backward (workload/layer.h).
+      const bool backward = kind == TransferKind::kDispatchBackward || kind == TransferKind::kCombineBackward;
+      if (backward && setting_.recompute == workload::Recompute::kFull) {
+        for (double* bytes : {&transfer.nic_bytes, &transfer.logical_bytes, &transfer.nvlink_bytes}) *bytes *= 2;
+      }
       const cost::TransferCost cost = cost_.transfer_time(kind, transfer, setting_.routing.expert_ranks, company);
       times.transfers[t] = cost.wait_s + cost.transfer.seconds;
     }
@@ -189,12 +203,64 @@ class GroupChunks {
   const cost::CostModel& cost_;
   const workload::LayerSetting& setting_;
   const Replay& replay_;
+  const StepTraffic& traffic_;
   double second_message_s_;
   std::map<std::pair<int, std::int64_t>, StageRanks> units_;
   std::map<std::tuple<Verb, int, std::int64_t, int, std::int64_t>, double> times_;
 };
 
+// Over one micro-batch of a layer, forward and backward: what comes in by dispatch goes out again by combine.
+double busier_way(double sent, double received, const workload::LayerSetting& setting, double scale) {
+  const double passes = setting.recompute == workload::Recompute::kFull ? 3 : 2;
+  const double channels = passes * scale * static_cast<double>(setting.model.hidden_size);
+  const double dispatch = channels * setting.dispatch_bytes;
+  const double combine = channels * setting.combine_bytes;
+  return std::max(sent * dispatch + received * combine, received * dispatch + sent * combine);
+}
+
+// Windows count alike: the step's micro-batches take them in turn.
+void add_link_use(const PhaseForecast& folded, const std::vector<StageUnits>& stages, const Replay& replay,
+                  const workload::LayerSetting& setting, const cost::CostModel& cost, GroupReplay& result) {
+  const auto ranks = static_cast<std::size_t>(setting.routing.expert_ranks);
+  result.ranks_per_node = static_cast<int>(setting.routing.ranks_per_node);
+  for (int pipeline = 0; pipeline < folded.lists.ranks; ++pipeline) {
+    std::vector<double> nic(ranks, 0);
+    std::vector<double> nvlink(ranks, 0);
+    for (const auto& [stage, micro_batches] : forwards_of(folded.lists, pipeline)) {
+      for (const StageUnit& unit : stages[static_cast<std::size_t>(stage)]) {
+        if (unit.kind != UnitKind::kMoeLayer) continue;
+        for (const RankShares& shares : replay.layers[static_cast<std::size_t>(unit.moe_layer)]) {
+          const double times = micro_batches / static_cast<double>(replay.windows);
+          for (std::size_t rank = 0; rank < ranks; ++rank) {
+            nic[rank] +=
+                times * cost.nic_time(busier_way(shares.sent[rank], shares.received[rank], setting, replay.scale));
+            nvlink[rank] += times * cost.nvlink_time(busier_way(shares.nvlink[rank], shares.nvlink_received[rank],
+                                                                setting, replay.scale));
+          }
+        }
+      }
+    }
+    result.nic_s.push_back(std::move(nic));
+    result.nvlink_s.push_back(std::move(nvlink));
+  }
+}
+
 }  // namespace
+
+LinkSpread link_spread(const std::vector<std::vector<double>>& seconds) {
+  LinkSpread spread;
+  double links = 0;
+  for (std::size_t rank = 0; rank < seconds.size(); ++rank) {
+    for (std::size_t gpu = 0; gpu < seconds[rank].size(); ++gpu) {
+      const double link_s = seconds[rank][gpu];
+      spread.mean_s += link_s;
+      links += 1;
+      if (link_s > spread.most_s) spread = {spread.mean_s, link_s, rank, gpu};
+    }
+  }
+  spread.mean_s /= std::max(1.0, links);
+  return spread;
+}
 
 GroupReplay replay_group(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
                          const PhaseForecast& folded, const std::string& trace, std::uint64_t seed) {
@@ -208,18 +274,23 @@ GroupReplay replay_group(const model::ModelConfig& model, const Job& job, const 
     for (const StageUnit& unit : stage) moe_layers += unit.kind == UnitKind::kMoeLayer ? 1 : 0;
   }
   const Replay replay = read_replay(model, job, setting, trace, seed, moe_layers);
-  GroupChunks times(chunks, cost, setting, replay, folded.hop_s);
+  const StepTraffic traffic = phase_traffic(model, job, cost, chunks.stages(), folded.schedule, folded.groups);
+  GroupChunks times(chunks, cost, setting, replay, traffic, folded.hop_s);
   schedule::Costs costs;
   const double jitter = cost.assumptions()["jitter"];
   costs.duration = [&](const Schedule& lists, int rank, const Op& op) {
     return SimTime{jitter * times.at(lists, rank, op).s};
   };
-  costs.hop = [&folded](int, int) { return SimTime{folded.hop_s}; };
+  const double exposed = cost.assumptions()["pipeline_exposed"];
+  costs.hop = [&](int from, int to) {
+    return SimTime{exposed * hop_time(cost, job, folded.groups, setting, from, to)};
+  };
   GroupReplay result;
   result.step_s = schedule::execute(folded.lists, costs).total.s + (folded.step_s - folded.pipeline_s);
   result.folded_step_s = folded.step_s;
   result.windows = replay.windows;
   result.tokens = replay.window_tokens;
+  add_link_use(folded, chunks.stages(), replay, setting, cost, result);
   double sum = 0;
   for (const std::vector<RankShares>& layer : replay.layers) {
     for (const RankShares& shares : layer) {

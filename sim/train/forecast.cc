@@ -8,6 +8,8 @@
 #include "model/counts.h"
 #include "sim/cost/calibration.h"
 #include "sim/cost/kernel_times.h"
+#include "sim/schedule/build.h"
+#include "sim/train/phase_operators.h"
 #include "sim/train/routing_load.h"
 #include "sim/train/workload_dump.h"
 
@@ -54,6 +56,20 @@ struct Subject {
   cost::Calibration calibration;
 };
 
+// Times that some operator of the phases takes; anything else would be passed over in silence.
+void add_kernel_times(const Forecast& forecast, const std::string& path, cost::Calibration& calibration) {
+  std::vector<cost::KernelTimes> given = cost::load_kernel_times(path);
+  const cost::CostModel cost(forecast.cluster, calibration, forecast.job.assumptions);
+  std::vector<workload::Operator> operators;
+  for (const Phase& phase : forecast.job.phases) {
+    if (phase.given_gpu_hours) continue;
+    const std::vector<workload::Operator> own = phase_operators(forecast.model, forecast.job, cost, phase);
+    operators.insert(operators.end(), own.begin(), own.end());
+  }
+  cost::check_kernel_times(given, operators);
+  calibration.given = std::move(given);
+}
+
 Subject load_subject(const ForecastRequest& request) {
   const std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
   Subject subject;
@@ -63,13 +79,19 @@ Subject load_subject(const ForecastRequest& request) {
   forecast.model = load_model(request, overrides);
   forecast.cluster = cluster::load_cluster(request.cluster, overrides);
   forecast.job = load_job(request.job, overrides);
-  if (!request.schedule.empty()) forecast.job.layout.schedule = request.schedule;
+  if (!request.schedule.empty()) forecast.job.layout.schedule = schedule::find_kind(request.schedule).name;
   if (!request.load.empty()) {
     forecast.job.layer_load_factors =
         layer_load_factors(forecast.model, forecast.job.layout, forecast.cluster, request.load, request.seed);
   }
   subject.calibration = cost::load_calibration(forecast.cluster.calibration);
-  if (!request.kernel_times.empty()) subject.calibration.given = cost::load_kernel_times(request.kernel_times);
+  if (subject.calibration.has_tables() && !forecast.job.measured_kernels) subject.calibration = {};
+  for (const cost::Efficiency& found : subject.calibration.efficiencies) {
+    forecast.job.assumptions.calibrate(found.assumption, found.value,
+                                       "data/calibration/" + forecast.cluster.calibration + ": " + found.measurement);
+  }
+  forecast.fitted_efficiencies = !subject.calibration.efficiencies.empty();
+  if (!request.kernel_times.empty()) add_kernel_times(forecast, request.kernel_times, subject.calibration);
   return subject;
 }
 
@@ -88,7 +110,13 @@ void add_plans(Forecast& forecast, const cost::Calibration& calibration, const F
                                                   forecast.gpu_hours_total - headline, headline, tokens);
   }
   if (!request.scaling && request.deadline_days <= 0) return;
-  const std::vector<ScalingPoint> curve = scaling_curve(forecast.model, forecast.job, forecast.cluster, calibration);
+  const auto cluster_of = [&request](int nodes) {
+    std::vector<cluster::Override> overrides = cluster::parse_overrides(request.settings);
+    overrides.push_back({"cluster", {"nodes"}, std::to_string(nodes)});
+    return cluster::load_cluster(request.cluster, overrides);
+  };
+  const std::vector<ScalingPoint> curve =
+      scaling_curve(forecast.model, forecast.job, forecast.cluster, calibration, cluster_of, request.force);
   if (request.deadline_days > 0) forecast.deadline = within_deadline(curve, request.deadline_days);
   if (request.scaling) forecast.scaling = curve;
 }
@@ -114,6 +142,7 @@ Forecast forecast_training(const ForecastRequest& request) {
   }
   forecast.gpu_hours_total = forecast.gpu_hours_given;
   for (const PhaseForecast& phase : forecast.phases) forecast.gpu_hours_total += phase.gpu_hours;
+  forecast.hours_total = forecast.gpu_hours_given / forecast.cluster.gpus();
   for (const PhaseForecast& phase : forecast.phases) {
     forecast.hours_total += phase.hours;
     forecast.total_flops +=
@@ -135,7 +164,7 @@ Forecast forecast_training(const ForecastRequest& request) {
   // Published figures belong to the run as it was: not to a changed model, cluster or layout.
   bool changed = false;
   for (const cluster::Override& change : overrides) changed = changed || change.subject != "assume";
-  if (!changed && (request.schedule.empty() || request.schedule == "dualpipe")) {
+  if (!changed && (request.schedule.empty() || forecast.job.layout.schedule == "dualpipe")) {
     forecast.published = published_figures(request.model, forecast.cluster.name, forecast.job.name);
   }
   return forecast;

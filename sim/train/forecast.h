@@ -18,6 +18,12 @@
 
 namespace lastbit::sim::train {
 
+// What of a cluster's network a forecast does not see.
+inline constexpr const char* kNetworkNote =
+    "network: links at their attainable rates; its layers, oversubscription, routing and failures are not simulated "
+    "here "
+    "(lastbit sim network, sim collective)";
+
 struct Forecast {
   std::string model_name;
   std::vector<std::string> settings;  // "--set" values
@@ -39,6 +45,7 @@ struct Forecast {
   double usd_total = 0;
   ProfileCheck profile;  // of the calibration's chunk, as published
   double in_situ_factor = 1;
+  bool fitted_efficiencies = false;  // found from training runs: data/calibration
   std::vector<std::string> calibration_sources;
   LinkUse links;  // of the headline step
   Uncertainty uncertainty;
@@ -50,12 +57,16 @@ struct Forecast {
   double deadline_days = 0;
   std::optional<ScalingPoint> deadline;  // the fewest GPUs that keep it
   double total_flops = 0;                // causal work of the model over all predicted phases
-  double hours_total = 0;                // predicted phases one after another
+  double hours_total = 0;                // phases one after another, given GPU-hours on all the GPUs
   double energy_j = 0;                   // GPUs at load over the GPU-hours; 0: the cluster does not say
   double bound_step_s = 0;               // every kernel and transfer at its peak, no gaps or waits; 0: not asked for
   Published published;
 
   [[nodiscard]] const PhaseForecast& main() const { return phases[headline]; }
+  // If the headline step took so long and the other predicted phases changed in its proportion; given ones stay.
+  [[nodiscard]] double gpu_hours_at(double step_s) const {
+    return gpu_hours_given + (gpu_hours_total - gpu_hours_given) * step_s / main().step_s;
+  }
 };
 
 struct ForecastRequest {

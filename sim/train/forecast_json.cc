@@ -19,6 +19,16 @@ json breakdown_json(const Breakdown& part) {
           {"exposed_comm_s", part.exposed_comm_s}};
 }
 
+json shares_of_step(const std::vector<std::vector<double>>& seconds, double step_s) {
+  json rows = json::array();
+  for (const std::vector<double>& row : seconds) {
+    json shares = json::array();
+    for (const double link_s : row) shares.push_back(link_s / step_s);
+    rows.push_back(std::move(shares));
+  }
+  return rows;
+}
+
 json memory_json(const JobMemory& memory) {
   json ranks = json::array();
   for (const RankMemory& rank : memory.ranks) {
@@ -47,21 +57,23 @@ json phase_json(const PhaseForecast& phase) {
                       {"W_s", stage.weight_s},
                       {"FB_s", stage.fused_s}});
   }
-  return {{"sequence_tokens", phase.phase.sequence_tokens},
-          {"batch_sequences", phase.phase.batch_sequences},
-          {"tokens", phase.phase.tokens},
-          {"context_parallel", phase.phase.context_parallel},
-          {"data_parallel", phase.groups.data_parallel},
-          {"micro_batches", phase.groups.micro_batches},
-          {"schedule", phase.schedule},
-          {"step_s", phase.step_s},
-          {"steps", phase.steps},
-          {"gpu_hours", phase.gpu_hours},
-          {"pipeline_hop_s", phase.hop_s},
-          {"peak_memory_bytes", phase.memory.peak().peak_bytes},
-          {"breakdown", breakdown_json(phase.first)},
-          {"breakdown_mean", breakdown_json(phase.mean)},
-          {"stages", std::move(stages)}};
+  json part = {{"sequence_tokens", phase.phase.sequence_tokens},
+               {"batch_sequences", phase.phase.batch_sequences},
+               {"tokens", phase.phase.tokens},
+               {"context_parallel", phase.phase.context_parallel},
+               {"data_parallel", phase.groups.data_parallel},
+               {"micro_batches", phase.groups.micro_batches},
+               {"schedule", phase.schedule},
+               {"step_s", phase.step_s},
+               {"steps", phase.steps},
+               {"gpu_hours", phase.gpu_hours},
+               {"pipeline_hop_s", phase.hop_s},
+               {"peak_memory_bytes", phase.memory.peak().peak_bytes},
+               {"breakdown", breakdown_json(phase.first)},
+               {"breakdown_mean", breakdown_json(phase.mean)},
+               {"stages", std::move(stages)}};
+  if (!phase.phase.assumed.empty()) part["assumed"] = phase.phase.assumed;
+  return part;
 }
 
 // By name: hours, the parts they are made of, and whether they were predicted.
@@ -107,7 +119,8 @@ json assumptions_json(const cost::Assumptions& assumptions) {
   return result;
 }
 
-json uncertainty_json(const Uncertainty& uncertainty) {
+json uncertainty_json(const Forecast& forecast) {
+  const Uncertainty& uncertainty = forecast.uncertainty;
   json swings = json::array();
   for (const Uncertainty::Swing& swing : uncertainty.swings) {
     swings.push_back({{"assumption", swing.name},
@@ -116,11 +129,19 @@ json uncertainty_json(const Uncertainty& uncertainty) {
                       {"step_at_low_s", swing.step_at_low_s},
                       {"step_at_high_s", swing.step_at_high_s}});
   }
-  return {{"samples", uncertainty.samples},
-          {"step_p5_s", uncertainty.p5_s},
-          {"step_p50_s", uncertainty.p50_s},
-          {"step_p95_s", uncertainty.p95_s},
-          {"swings", std::move(swings)}};
+  json result = {{"samples", uncertainty.samples},
+                 {"step_p5_s", uncertainty.p5_s},
+                 {"step_p50_s", uncertainty.p50_s},
+                 {"step_p95_s", uncertainty.p95_s},
+                 {"swings", std::move(swings)}};
+  if (uncertainty.samples == 0) return result;
+  const double low = forecast.gpu_hours_at(uncertainty.p5_s);
+  const double high = forecast.gpu_hours_at(uncertainty.p95_s);
+  result["gpu_hours_p5"] = low;
+  result["gpu_hours_p95"] = high;
+  result["usd_p5"] = low * forecast.job.usd_per_gpu_hour;
+  result["usd_p95"] = high * forecast.job.usd_per_gpu_hour;
+  return result;
 }
 
 // The published figures with the predicted one and the relative error of each.
@@ -179,9 +200,11 @@ json to_json(const Forecast& forecast) {
                   {{"sources", forecast.calibration_sources},
                    {"in_situ_factor", forecast.in_situ_factor},
                    {"profile_chunk_s", forecast.profile.span_s},
-                   {"profile_chunk_model_s", main.profile.span_s},
-                   {"profile_hidden_share", hidden_share(forecast.profile)},
-                   {"profile_hidden_share_model", hidden_share(main.profile)}}}};
+                   {"profile_hidden_share", hidden_share(forecast.profile)}}}};
+  if (main.profile.span_s > 0) {
+    result["calibration"]["profile_chunk_model_s"] = main.profile.span_s;
+    result["calibration"]["profile_hidden_share_model"] = hidden_share(main.profile);
+  }
   json links = json::array();
   for (const auto& row : forecast.links) {
     json entry = json::object();
@@ -195,7 +218,9 @@ json to_json(const Forecast& forecast) {
                         {"mean_load_factor", replay.mean_load_factor},
                         {"worst_load_factor", replay.worst_load_factor},
                         {"windows", replay.windows},
-                        {"tokens_a_window", replay.tokens}};
+                        {"tokens_a_window", replay.tokens},
+                        {"nic_busy", shares_of_step(replay.nic_s, replay.step_s)},
+                        {"nvlink_busy", shares_of_step(replay.nvlink_s, replay.step_s)}};
   }
   if (forecast.energy_j > 0) result["energy_mwh"] = forecast.energy_j / 3.6e9;
   if (forecast.budget_usd > 0) result["budget"] = {{"usd", forecast.budget_usd}, {"tokens", forecast.budget_tokens}};
@@ -218,7 +243,7 @@ json to_json(const Forecast& forecast) {
   }
   if (!forecast.job.layer_load_factors.empty()) result["layer_load_factors"] = forecast.job.layer_load_factors;
   if (forecast.bound_step_s > 0) {
-    result["uncertainty"] = uncertainty_json(forecast.uncertainty);
+    result["uncertainty"] = uncertainty_json(forecast);
     for (const Contribution& entry : forecast.contributions) {
       result["contributions"].push_back({{"cause", entry.cause}, {"seconds", entry.seconds}});
     }

@@ -5,29 +5,17 @@
 #include <set>
 
 #include "sim/train/forecast.h"
+#include "sim/train/phase_lines.h"
 
 namespace lastbit::sim::train {
 namespace {
-
-std::string thousands(double value) {
-  std::string digits = fmt::format("{:.0f}", value);
-  for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), 1, ',');
-  }
-  return digits;
-}
-
-std::string phase_label(std::string name) {
-  for (char& c : name) c = c == '_' ? ' ' : c;
-  return name;
-}
 
 // "label   predicted   published   error", the last two only where there is a published figure.
 class Table {
  public:
   Table(const Forecast& forecast, std::string& out) : forecast_(forecast), out_(out) {}
 
-  void row(const char* label, const char* key, double predicted, double scale, int digits, const char* unit) {
+  void row(const char* label, const char* key, double predicted, double scale, int digits, const std::string& unit) {
     const auto found = forecast_.published.find(key);
     out_ += fmt::format("  {:<30}{:>11.{}f}", label, predicted * scale, digits);
     if (found != forecast_.published.end()) {
@@ -46,6 +34,12 @@ class Table {
   std::string& out_;
 };
 
+// Beside a figure: where nine of ten draws from the assumptions' ranges lie.
+std::string interval(const Uncertainty& uncertainty, double low, double high, int digits) {
+  if (uncertainty.samples == 0) return "";
+  return fmt::format(", P5 to P95: {:.{}f} to {:.{}f}", low, digits, high, digits);
+}
+
 void add_header(const Forecast& forecast, std::string& out) {
   const PhaseForecast& main = forecast.main();
   out += fmt::format("{} on {} ({} x {}), job {}\n", forecast.model_name, forecast.cluster.name, main.groups.world,
@@ -60,7 +54,8 @@ void add_step(const Forecast& forecast, std::string& out) {
   const Breakdown& b = main.first;
   out += fmt::format("  {:<30}{:>11}{:>12}{:>12}\n", "", "predicted", "published", "error");
   Table table(forecast, out);
-  table.row("step", "step_s", main.step_s, 1, 3, "s");
+  const Uncertainty& u = forecast.uncertainty;
+  table.row("step", "step_s", main.step_s, 1, 3, "s" + interval(u, u.p5_s, u.p95_s, 2));
   table.row("  forward           F", "breakdown.F_s", b.forward_s, 1, 2, "s, first pipeline rank");
   table.row("  backward          B", "breakdown.B_s", b.backward_s, 1, 2, "s");
   table.row("  weight gradient   W", "breakdown.W_s", b.weight_s, 1, 2, "s");
@@ -90,9 +85,14 @@ void add_cost(const Forecast& forecast, const nlohmann::json& phases, std::strin
     table.row(label.c_str(), key.c_str(), entry["gpu_hours"].get<double>(), 1e-3, 1,
               predicted ? "thousand" : "thousand, given, not predicted");
   }
-  table.row("GPU-hours", "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1, "thousand");
-  table.row("cost", "usd_total", forecast.usd_total, 1e-6, 3,
-            fmt::format("million USD at {} USD a GPU-hour", forecast.job.usd_per_gpu_hour).c_str());
+  const Uncertainty& u = forecast.uncertainty;
+  const double low = forecast.gpu_hours_at(u.p5_s) * 1e-3;
+  const double high = forecast.gpu_hours_at(u.p95_s) * 1e-3;
+  const double usd = forecast.job.usd_per_gpu_hour;
+  table.row("GPU-hours", "gpu_hours_total", forecast.gpu_hours_total, 1e-3, 1, "thousand" + interval(u, low, high, 0));
+  table.row(
+      "cost", "usd_total", forecast.usd_total, 1e-6, 3,
+      fmt::format("million USD at {} USD a GPU-hour{}", usd, interval(u, low * usd * 1e-3, high * usd * 1e-3, 2)));
 }
 
 void add_plan(const Forecast& forecast, std::string& out) {
@@ -124,15 +124,38 @@ void add_plan(const Forecast& forecast, std::string& out) {
   }
 }
 
+// Of a job with several phases, which of them runs how, and what of that nobody published.
+void add_phases(const Forecast& forecast, std::string& out) {
+  if (forecast.job.phases.size() == 1) return;
+  out += fmt::format("\nPhases, one by one\n  {:<19}{:>10}{:>11}{:>5}{:>5}  {:<12}{:>8}{:>9}{:>9}{:>14}\n", "",
+                     "tokens", "sequences", "CP", "DP", "schedule", "micro-b.", "steps", "step, s", "GPU-hours, k");
+  for (const PhaseLine& line : phase_lines(forecast)) {
+    out += fmt::format("  {:<19}{:>10}{:>11}{:>5}{:>5}  {:<12}{:>8}{:>9}{:>9}{:>14}  {}", line.name,
+                       line.sequence_tokens, line.batch_sequences, line.context_parallel, line.data_parallel,
+                       line.schedule, line.micro_batches, line.steps, line.step_s, line.gpu_hours_k, line.note);
+    while (out.back() == ' ') out.pop_back();
+    out += '\n';
+  }
+}
+
 void add_replay(const Forecast& forecast, std::string& out) {
   if (!forecast.replay) return;
   const GroupReplay& replay = *forecast.replay;
   out += fmt::format(
-      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} windows of {} tokens)\n"
+      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} micro-batches of {} recorded "
+      "tokens)\n"
       "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at "
       "worst\n",
       replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,
       100 * (replay.step_s / replay.folded_step_s - 1), replay.mean_load_factor, replay.worst_load_factor);
+  const auto busy = [&](const char* name, const std::vector<std::vector<double>>& seconds) {
+    const LinkSpread spread = link_spread(seconds);
+    out += fmt::format(
+        "  {} with experts' traffic {:.1f} % of the step in the mean, {:.1f} % on GPU {} of pipeline rank {}\n", name,
+        100 * spread.mean_s / replay.step_s, 100 * spread.most_s / replay.step_s, spread.gpu, spread.pipeline_rank);
+  };
+  busy("NICs are busy", replay.nic_s);
+  busy("NVLinks are busy", replay.nvlink_s);
 }
 
 void add_memory(const Forecast& forecast, std::string& out) {
@@ -173,7 +196,7 @@ void add_provenance(const Forecast& forecast, std::string& out) {
     out += fmt::format("  {:<14}{:>4}{:>8.1f} %\n", cost::kProvenanceNames[i], main.census.operators[i],
                        100 * main.census.seconds[i] / total);
   }
-  if (main.profile.span_s > 0 && main.profile.transfer_s > 0 && forecast.profile.span_s > 0) {
+  if (main.profile.transfer_s > 0) {
     const ProfileCheck& here = main.profile;
     const ProfileCheck& there = forecast.profile;
     out += fmt::format(
@@ -192,6 +215,7 @@ void add_assumptions(const Forecast& forecast, std::string& out) {
   for (const cost::Assumption& entry : forecast.job.assumptions.entries()) {
     out += fmt::format("  {:<22}{:>8g} {:<10} {}\n", entry.name, entry.value, entry.unit, entry.source);
   }
+  out += fmt::format("  {}\n", kNetworkNote);
 }
 
 void add_confidence(const Forecast& forecast, std::string& out) {
@@ -207,6 +231,11 @@ void add_confidence(const Forecast& forecast, std::string& out) {
   if (u.samples == 0) return;
   out += fmt::format("\nHow sure: {} draws from the ranges below: step P5 {:.2f} s, median {:.2f} s, P95 {:.2f} s\n",
                      u.samples, u.p5_s, u.p50_s, u.p95_s);
+  if (step_s < u.p5_s || step_s > u.p95_s) {
+    out += fmt::format(
+        "  the forecast itself, {:.2f} s, lies {}: it takes values at ends of their ranges, the draws those between\n",
+        step_s, step_s < u.p5_s ? "below P5" : "above P95");
+  }
   for (const Uncertainty::Swing& swing : u.swings) {
     out += fmt::format("  {:<24}{:>9g} to {:<9g}{:>9.3f} to {:.3f} s\n", swing.name, swing.low, swing.high,
                        swing.step_at_low_s, swing.step_at_high_s);
@@ -221,6 +250,7 @@ std::string to_text(const Forecast& forecast) {
   add_step(forecast, out);
   add_cost(forecast, to_json(forecast)["phases"], out);
   add_plan(forecast, out);
+  add_phases(forecast, out);
   add_replay(forecast, out);
   add_memory(forecast, out);
   add_published_sources(forecast, out);

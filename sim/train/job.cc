@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "io/config_file.h"
 #include "io/config_reader.h"
+#include "sim/schedule/build.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -17,6 +18,16 @@ constexpr std::size_t kMostStages = 8192;
 
 int small(const io::ConfigReader& reader, const char* key, std::int64_t low, std::int64_t high) {
   return static_cast<int>(reader.require_in(key, low, high));
+}
+
+// The schedule by the one name that the rest compares with, however it is written.
+std::string schedule_kind(const io::ConfigReader& reader) {
+  const std::string written = reader.require<std::string>("schedule");
+  try {
+    return schedule::find_kind(written).name;
+  } catch (const core::Error& error) {
+    core::fail_input("{}: key '{}': {}", reader.file(), reader.dotted("schedule"), error.what());
+  }
 }
 
 Layout read_layout(const io::ConfigReader& reader) {
@@ -38,7 +49,7 @@ Layout read_layout(const io::ConfigReader& reader) {
   }
   layout.fused_attention = reader.get_or<bool>("fused_attention", true);
   layout.micro_batch_sequences = small(reader, "micro_batch_sequences", 1, 65536);
-  layout.schedule = reader.require<std::string>("schedule");
+  layout.schedule = schedule_kind(reader);
   if (reader.has("stage_layers")) {
     for (const std::int64_t layers : reader.require<std::vector<std::int64_t>>("stage_layers")) {
       if (layers < 0 || layers > kMostLayers) reader.fail("stage_layers", "numbers of layers, 0 to 100000");
@@ -94,9 +105,27 @@ Phase read_phase(const io::ConfigReader& reader, int context_parallel) {
                                            phase.sequence_tokens * phase.batch_sequences
                                      : reader.require_in("tokens", 1.0, 1e18);
   if (reader.has("context_parallel")) phase.context_parallel = small(reader, "context_parallel", 1, 65536);
-  phase.schedule = reader.get_or<std::string>("schedule", "");
+  phase.assumed = reader.get_or<std::string>("assumed", "");
+  if (reader.has("schedule")) phase.schedule = schedule_kind(reader);
   reader.finish();
   return phase;
+}
+
+// stage_layers given over a job that has a number of chunks takes that number's place, unless chunks come with it.
+bool sets_stages(const json& layout) {
+  return layout.is_object() && layout.contains("stage_layers") && !layout.contains("chunks");
+}
+
+bool sets_stages(const std::vector<cluster::Override>& overrides) {
+  json set = json::object();
+  for (const cluster::Override& change : overrides) {
+    if (change.subject == "job" && change.path.size() > 1 && change.path[0] == "layout") set[change.path[1]] = true;
+  }
+  return sets_stages(set);
+}
+
+void drop_chunks(json& job) {
+  if (job.contains("layout") && job["layout"].is_object()) job["layout"].erase("chunks");
 }
 
 // The file's object upon its base's, if it has one. One level: a base has no base.
@@ -107,6 +136,7 @@ json with_base(json object, const std::string& path) {
   json base = io::load_config_file(base_path);
   if (base.contains("base")) core::fail_input("{}: key 'base': '{}' has a base itself", path, base_path);
   object.erase("base");
+  if (sets_stages(object.value("layout", json::object()))) drop_chunks(base);
   base.merge_patch(object);
   return base;
 }
@@ -116,6 +146,7 @@ json with_base(json object, const std::string& path) {
 Job load_job(const std::string& name_or_path, const std::vector<cluster::Override>& overrides) {
   const std::string path = cluster::description_path("jobs", name_or_path, "job");
   json object = with_base(io::load_config_file(path), path);
+  if (sets_stages(overrides)) drop_chunks(object);
   cluster::apply_overrides(object, overrides, "job");
   // "assume.NAME=VALUE" is short for the value of an assumption.
   std::vector<cluster::Override> assumed;
@@ -123,6 +154,8 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
     if (change.subject != "assume") continue;
     if (change.path.size() != 1) core::fail_input("--set assume: expected assume.NAME=VALUE");
     assumed.push_back({"assume", {"assumptions", change.path.front(), "value"}, change.value});
+    // The file's reason is one for the file's value.
+    assumed.push_back({"assume", {"assumptions", change.path.front(), "source"}, "set by --set assume"});
   }
   cluster::apply_overrides(object, assumed, "assume");
   const std::string name = cluster::name_with_overrides(path, overrides, "job");
@@ -130,11 +163,13 @@ Job load_job(const std::string& name_or_path, const std::vector<cluster::Overrid
   Job job;
   job.name = reader.require<std::string>("name");
   job.usd_per_gpu_hour = reader.require_in("usd_per_gpu_hour", 0.0, 1e6);
+  job.measured_kernels = reader.get_or<bool>("measured_kernels", true);
   job.layout = read_layout(reader.require_object("layout"));
   job.precision = read_precision(reader.require_object("precision"));
   for (const io::ConfigReader& phase : reader.require_objects("phase"))
     job.phases.push_back(read_phase(phase, job.layout.context));
   job.assumptions = cost::Assumptions::read(reader.require_object("assumptions"));
+  for (const cluster::Override& change : assumed) job.assumptions.choose(change.path[1]);
   reader.ignore("source");
   reader.finish();
   bool predicted = false;

@@ -21,7 +21,7 @@ struct Layout {
   int micro_batch_sequences = 1;
   workload::Recompute recompute = workload::Recompute::kSelective;
   bool fused_attention = true;
-  std::string schedule;
+  std::string schedule;           // a name of schedule::kinds()
   std::vector<int> stage_layers;  // [stages]; empty: spread evenly (layout.h)
 };
 
@@ -47,6 +47,7 @@ struct Phase {
   double tokens = 0;                      // in all
   int context_parallel = 1;               // ranks that share a sequence
   std::string schedule;                   // empty: the layout's
+  std::string assumed;                    // what of its layout and batches no source gives, in words; may be empty
   std::optional<double> given_gpu_hours;  // not predicted; nothing else is set then
 };
 
@@ -59,10 +60,13 @@ struct Job {
   cost::Assumptions assumptions;
   // Of each MoE layer, MTP's last, the busiest expert rank's load over the mean; empty: the assumption for all.
   std::vector<double> layer_load_factors;
+  // Whether the job runs the kernels whose times are in data/calibration; others are rooflines.
+  bool measured_kernels = true;
 };
 
 // Reads and checks a job by preset name or path, after the overrides of subjects "job" and "assume". A job with `base`
-// starts from that job. Error(kInput): unknown name, unknown key, a value out of range.
+// starts from that job. stage_layers of the file or of an override stands instead of chunks of what it changes.
+// Error(kInput): unknown name, unknown key, a value out of range.
 [[nodiscard]] Job load_job(const std::string& name_or_path, const std::vector<cluster::Override>& overrides = {});
 
 }  // namespace lastbit::sim::train

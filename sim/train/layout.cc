@@ -1,5 +1,6 @@
 #include "sim/train/layout.h"
 
+#include <cstdint>
 #include <numeric>
 
 #include "core/error.h"
@@ -9,9 +10,28 @@ namespace {
 
 constexpr int kMostMicroBatches = 65536;  // a pipeline's lists of verbs must stay within reason
 
-}  // namespace
+int stages_a_rank(const Layout& layout) {
+  return layout.schedule == "dualpipev" || layout.schedule == "zb-v" ? 2 : layout.chunks;
+}
 
-namespace {
+// A stage without a layer is for stage_layers to say.
+void check_stages(const model::ModelConfig& model, const Layout& layout) {
+  const std::int64_t model_layers = model.num_hidden_layers;
+  if (layout.stage_layers.empty()) {
+    const std::int64_t stages = std::int64_t{layout.pipeline} * stages_a_rank(layout);
+    if (stages > model_layers) {
+      core::fail_input(
+          "layout: pipeline {} x {} stages a rank = {} stages, expected at most the model's {} layers, or stage_layers "
+          "with zeros for stages that hold none",
+          layout.pipeline, stages_a_rank(layout), stages, model_layers);
+    }
+    return;
+  }
+  const int layers = std::accumulate(layout.stage_layers.begin(), layout.stage_layers.end(), 0);
+  if (layers != model_layers) {
+    core::fail_input("layout: stage_layers add up to {}, but the model has {} layers", layers, model_layers);
+  }
+}
 
 // Tensor-parallel ranks exchange over NVLink alone.
 void check_tensor_parallel(const model::ModelConfig& model, const cluster::Cluster& cluster, const Layout& layout) {
@@ -58,10 +78,7 @@ Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& clu
       core::fail_input("layout: expert {} neither fills nodes of {} GPUs nor divides one", layout.expert, gpus);
     }
   }
-  const int layers = std::accumulate(layout.stage_layers.begin(), layout.stage_layers.end(), 0);
-  if (!layout.stage_layers.empty() && layers != model.num_hidden_layers) {
-    core::fail_input("layout: stage_layers add up to {}, but the model has {} layers", layers, model.num_hidden_layers);
-  }
+  check_stages(model, layout);
   const int per_step = groups.data_parallel * layout.micro_batch_sequences;
   if (phase.batch_sequences % per_step != 0) {
     core::fail_input("layout: a batch of {} sequences does not divide into {} pipelines x {} sequences a micro-batch",
@@ -85,8 +102,7 @@ Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& clu
 
 std::vector<int> stage_layers(const model::ModelConfig& model, const Layout& layout) {
   if (!layout.stage_layers.empty()) return layout.stage_layers;
-  const bool twofold = layout.schedule == "dualpipev" || layout.schedule == "zb-v" || layout.schedule == "zbv";
-  const int stages = layout.pipeline * (twofold ? 2 : layout.chunks);
+  const int stages = layout.pipeline * stages_a_rank(layout);
   const int layers = static_cast<int>(model.num_hidden_layers);
   std::vector<int> result(static_cast<std::size_t>(stages), layers / stages);
   // One more layer for each of the middle stages until all are placed.
@@ -118,7 +134,7 @@ std::vector<StageUnits> stage_units(const model::ModelConfig& model, const Layou
   last.push_back(UnitKind::kHead);
   for (std::int64_t module = 0; module < model.num_nextn_predict_layers; ++module) {
     last.push_back(UnitKind::kMtpProjection);
-    last.push_back(model.n_routed_experts > 0 ? moe_layer() : StageUnit(UnitKind::kDenseLayer));
+    last.push_back(model.is_moe_layer(model.num_hidden_layers) ? moe_layer() : StageUnit(UnitKind::kDenseLayer));
     last.push_back(UnitKind::kHead);
   }
   return stages;

@@ -34,8 +34,8 @@ struct Groups {
 
 // Checks the phase's layout. Error(kInput), one line that names the rule and its numbers: pipeline x context_parallel x
 // tensor divides the GPUs, tensor ranks fit a node and divide heads, KV heads and FFN widths, expert ranks divide those
-// of a stage and the experts, they fill nodes evenly, stage_layers adds up to the model's layers, the batch divides
-// into micro-batches.
+// of a stage and the experts, they fill nodes evenly, stage_layers adds up to the model's layers or, without it,
+// there are no more stages than layers, the batch divides into micro-batches.
 [[nodiscard]] Groups check_layout(const model::ModelConfig& model, const cluster::Cluster& cluster, const Job& job,
                                   const Phase& phase);
 

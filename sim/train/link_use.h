@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <map>
 #include <vector>
 
 #include "sim/train/phase.h"
@@ -24,6 +25,9 @@ inline constexpr std::array<const char*, kNumLinkWorks> kLinkWorkNames{
 // Seconds that a GPU of each pipeline rank would send at the attainable rate of its link (token-sized messages at their
 // own), [pipeline ranks][works]: over the step's seconds, how busy the link is. Every GPU of a rank sends the same.
 using LinkUse = std::vector<std::array<double, kNumLinkWorks>>;
+
+// Micro-batches whose forward a pipeline rank runs, by stage.
+[[nodiscard]] std::map<int, double> forwards_of(const schedule::Schedule& lists, int rank);
 
 [[nodiscard]] LinkUse link_use(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
                                const PhaseForecast& forecast);

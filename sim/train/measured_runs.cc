@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -99,8 +100,14 @@ void compare(const MeasuredRun& run, Validation& validation) {
   request.samples = 0;
   request.force = true;  // it ran
   json forecast;
+  json unfitted;  // where efficiencies were found from a training run: without them
   try {
-    forecast = to_json(forecast_training(request));
+    const Forecast found = forecast_training(request);
+    forecast = to_json(found);
+    if (found.fitted_efficiencies) {
+      request.settings.emplace_back("cluster.calibration=");
+      unfitted = to_json(forecast_training(request));
+    }
   } catch (const core::Error& error) {
     core::fail_input("{}: {}", run.name, error.what());
   }
@@ -111,10 +118,34 @@ void compare(const MeasuredRun& run, Validation& validation) {
     const json& holder = forecast.at(place.parent_pointer());
     if (holder.is_object() && !holder.value("predicted", true)) continue;  // given, not predicted
     const double predicted = forecast.at(place).get<double>();
-    validation.rows.push_back({run.name, figure.key, run.model, run.cluster, figure.value, predicted,
-                               predicted / figure.value - 1, run.calibrates, run.source,
-                               std::exchange(headline, false)});
+    Comparison row{run.name,
+                   figure.key,
+                   run.model,
+                   run.cluster,
+                   figure.value,
+                   predicted,
+                   predicted / figure.value - 1,
+                   run.calibrates,
+                   run.source,
+                   std::exchange(headline, false)};
+    if (!unfitted.is_null()) row.unfitted_error = unfitted.at(place).get<double>() / figure.value - 1;
+    validation.rows.push_back(std::move(row));
   }
+}
+
+ErrorSummary summary_of(std::vector<double> errors) {
+  ErrorSummary summary;
+  summary.runs = static_cast<int>(errors.size());
+  if (errors.empty()) return summary;
+  std::sort(errors.begin(), errors.end());
+  const std::size_t half = errors.size() / 2;
+  summary.median = errors.size() % 2 == 1 ? errors[half] : (errors[half - 1] + errors[half]) / 2;
+  summary.worst = errors.back();
+  return summary;
+}
+
+json summary_json(const ErrorSummary& summary) {
+  return {{"runs", summary.runs}, {"median_abs_error", summary.median}, {"worst_abs_error", summary.worst}};
 }
 
 }  // namespace
@@ -144,15 +175,18 @@ Validation validate_runs(const std::vector<MeasuredRun>& runs) {
   Validation validation;
   for (const MeasuredRun& run : runs) compare(run, validation);
   std::vector<double> errors;
+  std::vector<double> unfitted;
+  std::map<std::string, std::vector<double>> by_cluster;
   for (const Comparison& row : validation.rows) {
-    if (row.headline && row.calibrates.empty()) errors.push_back(std::abs(row.error));
+    if (!row.headline) continue;
+    unfitted.push_back(std::abs(row.unfitted_error.value_or(row.error)));
+    if (!row.calibrates.empty()) continue;
+    errors.push_back(std::abs(row.error));
+    by_cluster[row.cluster].push_back(std::abs(row.error));
   }
-  validation.counted = static_cast<int>(errors.size());
-  if (errors.empty()) return validation;
-  std::sort(errors.begin(), errors.end());
-  const std::size_t half = errors.size() / 2;
-  validation.median_abs_error = errors.size() % 2 == 1 ? errors[half] : (errors[half - 1] + errors[half]) / 2;
-  validation.worst_abs_error = errors.back();
+  validation.all = summary_of(errors);
+  validation.unfitted = summary_of(unfitted);
+  for (const auto& [cluster, own] : by_cluster) validation.clusters.emplace_back(cluster, summary_of(own));
   return validation;
 }
 
@@ -166,15 +200,18 @@ json to_json(const Validation& validation) {
                     {"measured", row.measured},
                     {"predicted", row.predicted},
                     {"error", row.error},
+                    {"error_without_fitted_efficiencies", row.unfitted_error ? json(*row.unfitted_error) : json()},
                     {"counted", row.headline && row.calibrates.empty()},
                     {"calibrates", row.calibrates},
                     {"source", row.source}});
   }
-  return {{"schema_version", 1},
+  json clusters = json::object();
+  for (const auto& [cluster, summary] : validation.clusters) clusters[cluster] = summary_json(summary);
+  return {{"schema_version", 2},
           {"rows", std::move(rows)},
-          {"counted", validation.counted},
-          {"median_abs_error", validation.median_abs_error},
-          {"worst_abs_error", validation.worst_abs_error}};
+          {"counted", summary_json(validation.all)},
+          {"clusters", std::move(clusters)},
+          {"without_fitted_efficiencies", summary_json(validation.unfitted)}};
 }
 
 std::string to_text(const Validation& validation) {
@@ -188,10 +225,14 @@ std::string to_text(const Validation& validation) {
                        bytes ? "peak memory, GiB" : row.key, row.measured * unit, row.predicted * unit, 100 * row.error,
                        row.calibrates.empty() || !row.headline ? "" : "  calibrates " + row.calibrates);
   }
-  out += fmt::format(
-      "\n{} runs counted (first figure of each; runs that calibrate are not): median absolute error "
-      "{:.1f} %, worst {:.1f} %\n",
-      validation.counted, 100 * validation.median_abs_error, 100 * validation.worst_abs_error);
+  const auto line = [&out](const std::string& name, const ErrorSummary& summary) {
+    out += fmt::format("  {:<56}{:>4} runs   median {:>5.1f} %   worst {:>5.1f} %\n", name, summary.runs,
+                       100 * summary.median, 100 * summary.worst);
+  };
+  out += "\nAbsolute errors, first figure of each run; runs that calibrate are not counted\n";
+  for (const auto& [cluster, summary] : validation.clusters) line(cluster, summary);
+  line("all", validation.all);
+  line("all, without efficiencies found from training runs", validation.unfitted);
   return out;
 }
 

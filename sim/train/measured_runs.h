@@ -2,7 +2,9 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lastbit::sim::train {
@@ -36,14 +38,23 @@ struct Comparison {
   std::string calibrates;
   std::string source;
   bool headline = false;  // the run's first figure: what medians count
+  // Where the cluster's efficiencies were found from training runs: the error with those of the job instead.
+  std::optional<double> unfitted_error = {};
+};
+
+struct ErrorSummary {
+  int runs = 0;
+  double median = 0;  // of absolute errors
+  double worst = 0;
 };
 
 struct Validation {
   std::vector<Comparison> rows;
-  // Over the headline figures of runs that calibrate nothing.
-  int counted = 0;
-  double median_abs_error = 0;
-  double worst_abs_error = 0;
+  // Over the headline figures of runs that calibrate nothing; the same by cluster.
+  ErrorSummary all;
+  std::vector<std::pair<std::string, ErrorSummary>> clusters;
+  // Over all runs, none of which then calibrates anything.
+  ErrorSummary unfitted;
 };
 
 // All of data/measurements: runs/*.toml, and training/*.toml with the runs of its jobs.

@@ -8,22 +8,24 @@
 namespace lastbit::sim::train {
 namespace {
 
-// AdamW with FP32 masters and BF16 moments (DeepSeek-V3 report, section 3.3.1), bytes a parameter through HBM: FP32
-// gradient read for the norm and again, master read and written, two moments read and written, BF16 parameter written.
-constexpr double kUpdateBytes = 4 + 4 + 8 + 4 + 4 + 2;
-constexpr double kZeroGradientBytes = 4;  // every held gradient is cleared
+// AdamW (DeepSeek-V3 report, section 3.3.1), bytes a parameter through HBM: gradient read for the norm and again,
+// master and two moments read and written, parameter written.
+double update_bytes(const Precision& precision) {
+  return 2 * precision.gradient_storage_bytes + 2 * precision.master_storage_bytes +
+         2 * precision.moments_storage_bytes + precision.weight_storage_bytes;
+}
 
-double moe_layers(const model::ModelConfig& model) {
-  double layers = 0;
-  for (std::int64_t i = 0; i < model.num_hidden_layers; ++i) layers += model.is_moe_layer(i) ? 1 : 0;
-  return layers;
+// Of the model with every layer dense, or every one with experts: MTP modules have a layer that no other may be like.
+model::ParameterCounts counts_of(model::ModelConfig model, bool moe) {
+  model.first_k_dense_replace = moe ? 0 : model.num_hidden_layers;
+  model.moe_layer_freq = 1;
+  return model::count_parameters(model);
 }
 
 RankParameters unit_parameters(const model::ModelConfig& model, UnitKind unit, double expert_ranks, double tensor) {
-  const model::ParameterCounts counts = model::count_parameters(model);
+  const model::ParameterCounts counts = counts_of(model, unit == UnitKind::kMoeLayer);
   const double d = static_cast<double>(model.hidden_size);
   const double layers = static_cast<double>(model.num_hidden_layers);
-  const double moe = moe_layers(model);
   const double attention = static_cast<double>(counts.attention + counts.norms) / layers;
   switch (unit) {
     case UnitKind::kEmbedding:
@@ -32,10 +34,10 @@ RankParameters unit_parameters(const model::ModelConfig& model, UnitKind unit, d
     case UnitKind::kMtpProjection:
       return {2 * d * d, 0};
     case UnitKind::kDenseLayer:
-      return {(attention + static_cast<double>(counts.dense_ffn) / std::max(1.0, layers - moe)) / tensor, 0};
+      return {(attention + static_cast<double>(counts.dense_ffn) / layers) / tensor, 0};
     case UnitKind::kMoeLayer:
-      return {(attention + static_cast<double>(counts.shared_experts + counts.routers) / moe) / tensor,
-              static_cast<double>(counts.routed_experts) / moe / expert_ranks};
+      return {(attention + static_cast<double>(counts.shared_experts + counts.routers) / layers) / tensor,
+              static_cast<double>(counts.routed_experts) / layers / expert_ranks};
   }
   return {};
 }
@@ -86,6 +88,42 @@ ShardTraffic shard_traffic(const cost::CostModel& cost, const model::ModelConfig
   return traffic;
 }
 
+double StepTraffic::exposed_s(schedule::Verb verb, int stage, int second, double chunk_s) const {
+  using schedule::Verb;
+  const ShardTraffic& own = stages[static_cast<std::size_t>(stage)];
+  double seconds = 0;
+  if (verb == Verb::kForward || verb == Verb::kFused) seconds += own.forward_s;
+  if (verb == Verb::kBackward || verb == Verb::kBackwardInput) seconds += own.backward_s;
+  if (verb == Verb::kFused) seconds += stages[static_cast<std::size_t>(second)].backward_s;
+  return seconds - overlap * std::min(seconds, chunk_s);
+}
+
+StepTraffic step_traffic(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
+                         const std::vector<StageUnits>& stages, int stage_ranks, double copies) {
+  StepTraffic traffic;
+  traffic.overlap = cost.assumptions()["reduction_overlap"];
+  for (const StageUnits& units : stages) {
+    traffic.stages.push_back(shard_traffic(cost, model, job, units, stage_ranks, copies));
+  }
+  return traffic;
+}
+
+RankParameters rank_parameters(const model::ModelConfig& model, const Layout& layout,
+                               const std::vector<StageUnits>& stages, const std::vector<schedule::Placement>& slots,
+                               std::size_t stage) {
+  const auto holds = [&stages](std::size_t at, UnitKind kind) {
+    return std::find(stages[at].begin(), stages[at].end(), kind) != stages[at].end();
+  };
+  const bool embedding = std::any_of(slots.begin(), slots.end(), [&](const schedule::Placement& slot) {
+    return holds(static_cast<std::size_t>(slot.stage), UnitKind::kEmbedding);
+  });
+  RankParameters held = stage_parameters(model, stages[stage], layout.expert, layout.tensor);
+  const double table = unit_parameters(model, UnitKind::kEmbedding, layout.expert, layout.tensor).replicated;
+  if (holds(stage, UnitKind::kMtpProjection) && !embedding) held.replicated += table;
+  if (holds(stage, UnitKind::kHead) && model.tie_word_embeddings && embedding) held.replicated -= table;
+  return held;
+}
+
 OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
                              const schedule::Schedule& schedule, const std::vector<StageUnits>& stages,
                              int stage_ranks) {
@@ -100,7 +138,7 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
     OptimizerTime rank;
     for (const schedule::Placement& slot : slots) {
       const auto stage = static_cast<std::size_t>(slot.stage);
-      const RankParameters held = stage_parameters(model, stages[stage], job.layout.expert, job.layout.tensor);
+      const RankParameters held = rank_parameters(model, job.layout, stages, slots, stage);
       const double holders = stage_ranks / static_cast<double>(job.layout.tensor) * copies[stage];
       const double expert_holders = stage_ranks * copies[stage] / job.layout.expert;
       const auto collect = [&](double bytes) {
@@ -114,7 +152,9 @@ OptimizerTime optimizer_time(const cost::CostModel& cost, const model::ModelConf
       }
       const double shard =
           sharded ? held.replicated / holders + held.experts / expert_holders : held.replicated + held.experts;
-      rank.update_s += cost.memory_time(shard * kUpdateBytes + (held.replicated + held.experts) * kZeroGradientBytes);
+      rank.update_s += cost.memory_time(shard * update_bytes(job.precision) +
+                                        // every held gradient is cleared
+                                        (held.replicated + held.experts) * job.precision.gradient_storage_bytes);
     }
     if (cost.without()[cost::Cause::kGradientTraffic]) rank.reduce_s = rank.gather_s = 0;
     if (cost.without()[cost::Cause::kOptimizerUpdate]) rank.update_s = 0;

@@ -29,6 +29,23 @@ struct ShardTraffic {
 [[nodiscard]] ShardTraffic shard_traffic(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
                                          const StageUnits& units, int stage_ranks, double copies);
 
+// The same for all stages; `overlap` of it runs beside the chunk as far as that is long enough.
+struct StepTraffic {
+  std::vector<ShardTraffic> stages;
+  double overlap = 0;
+
+  // What a chunk of `chunk_s` seconds cannot hide. second: the backward stage of a fused chunk.
+  [[nodiscard]] double exposed_s(schedule::Verb verb, int stage, int second, double chunk_s) const;
+};
+[[nodiscard]] StepTraffic step_traffic(const cost::CostModel& cost, const model::ModelConfig& model, const Job& job,
+                                       const std::vector<StageUnits>& stages, int stage_ranks, double copies);
+
+// Parameters of a stage on a rank that holds all the stages of `slots`: MTP looks tokens up in a copy of the embedding
+// where the rank has none; a tied head is the embedding where the rank has it.
+[[nodiscard]] RankParameters rank_parameters(const model::ModelConfig& model, const Layout& layout,
+                                             const std::vector<StageUnits>& stages,
+                                             const std::vector<schedule::Placement>& slots, std::size_t stage);
+
 struct OptimizerTime {
   double reduce_s = 0;  // gradients, to their owners
   double update_s = 0;  // moments, masters and parameters through HBM

@@ -19,14 +19,8 @@ using schedule::Verb;
 // Chunk times by verb and stages, each simulated once.
 class ChunkTable {
  public:
-  // traffic: [stages], of which `overlap` runs beside the chunk as far as that is long enough.
-  ChunkTable(const ChunkModel& chunks, double second_message_s, double jitter, std::vector<ShardTraffic> traffic,
-             double overlap)
-      : chunks_(chunks),
-        second_message_s_(second_message_s),
-        jitter_(jitter),
-        traffic_(std::move(traffic)),
-        overlap_(overlap) {}
+  ChunkTable(const ChunkModel& chunks, double second_message_s, double jitter, const StepTraffic& traffic)
+      : chunks_(chunks), second_message_s_(second_message_s), jitter_(jitter), traffic_(traffic) {}
 
   ChunkTime at(const Schedule& schedule, int rank, const Op& op) {
     const int stage = schedule.at(rank, op.chunk.slot).stage;
@@ -38,30 +32,13 @@ class ChunkTable {
     const auto found = times_.find(key);
     if (found != times_.end()) return found->second;
     ChunkTime time = simulate(verb, stage, second);
-    const double traffic_s = traffic(verb, stage, second);
-    const double exposed_s = traffic_s - overlap_ * std::min(traffic_s, time.seconds);
+    const double exposed_s = traffic_.exposed_s(verb, stage, second, time.seconds);
     time.seconds = (time.seconds + exposed_s) * jitter_;
     time.exposed_s += exposed_s;
     return times_[key] = time;
   }
 
  private:
-  [[nodiscard]] double traffic(Verb verb, int stage, int second) const {
-    const ShardTraffic& own = traffic_[static_cast<std::size_t>(stage)];
-    switch (verb) {
-      case Verb::kForward:
-        return own.forward_s;
-      case Verb::kBackward:
-      case Verb::kBackwardInput:
-        return own.backward_s;
-      case Verb::kWeight:
-        return 0;
-      case Verb::kFused:
-        return own.forward_s + traffic_[static_cast<std::size_t>(second)].backward_s;
-    }
-    return 0;
-  }
-
   ChunkTime simulate(Verb verb, int stage, int second) const {
     switch (verb) {
       case Verb::kForward:
@@ -85,8 +62,7 @@ class ChunkTable {
   const ChunkModel& chunks_;
   double second_message_s_;
   double jitter_;
-  std::vector<ShardTraffic> traffic_;
-  double overlap_;
+  const StepTraffic& traffic_;
   std::map<std::tuple<Verb, int, int>, ChunkTime> times_;
 };
 
@@ -185,15 +161,34 @@ workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job&
 }
 
 double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
-                const workload::LayerSetting& setting) {
+                const workload::LayerSetting& setting, int from, int to) {
   if (job.layout.pipeline == 1 || cost.without()[cost::Cause::kPipelineTransfers]) return 0;
   const double bytes = setting.tokens / setting.tensor_parallel * static_cast<double>(setting.model.hidden_size) *
                        cost.assumptions()["pipeline_bytes"];
   const cluster::Cluster& cluster = cost.cluster();
-  if (2 * (groups.world / job.layout.pipeline) <= cluster.node.gpus) {
+  // Pipeline rank r is the GPUs from r x stage_ranks on: the pair shares a node from its first GPU to its last.
+  const int stage_ranks = groups.world / job.layout.pipeline;
+  const int first = std::min(from, to) * stage_ranks;
+  const int last = (std::max(from, to) + 1) * stage_ranks - 1;
+  if (first / cluster.node.gpus == last / cluster.node.gpus) {
     return cost.nvlink_time(bytes) + cluster.node.nvlink_latency_s;
   }
   return cost.nic_time(bytes) + cluster.network.latency_s;
+}
+
+double slowest_hop(const cost::CostModel& cost, const Job& job, const Groups& groups,
+                   const workload::LayerSetting& setting) {
+  double slowest = 0;
+  for (int rank = 0; rank + 1 < job.layout.pipeline; ++rank) {
+    slowest = std::max(slowest, hop_time(cost, job, groups, setting, rank, rank + 1));
+  }
+  return slowest;
+}
+
+StepTraffic phase_traffic(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
+                          const std::vector<StageUnits>& stages, const std::string& schedule, const Groups& groups) {
+  const double copies = schedule == "dualpipe" ? 2 : 1;  // DualPipe holds every stage twice
+  return step_traffic(cost, model, job, stages, groups.world / job.layout.pipeline, copies);
 }
 
 PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
@@ -206,22 +201,20 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   const std::vector<double> loads =
       cost.without()[cost::Cause::kImbalance] ? std::vector<double>{} : job.layer_load_factors;
   const ChunkModel chunks(cost, setting, job.precision.communication_sms, stage_units(model, job.layout, loads));
-  forecast.hop_s = cost.assumptions()["pipeline_exposed"] * hop_time(cost, job, forecast.groups, setting);
+  forecast.hop_s = cost.assumptions()["pipeline_exposed"] * slowest_hop(cost, job, forecast.groups, setting);
   const double jitter = cost.without()[cost::Cause::kJitter] ? 1 : cost.assumptions()["jitter"];
-  const int stage_ranks = forecast.groups.world / job.layout.pipeline;
-  const double copies = forecast.schedule == "dualpipe" ? 2 : 1;  // DualPipe holds every stage twice
-  std::vector<ShardTraffic> traffic;
-  for (const StageUnits& stage : chunks.stages()) {
-    traffic.push_back(shard_traffic(cost, model, job, stage, stage_ranks, copies));
-  }
-  ChunkTable table(chunks, forecast.hop_s, jitter, std::move(traffic), cost.assumptions()["reduction_overlap"]);
+  const StepTraffic traffic = phase_traffic(model, job, cost, chunks.stages(), forecast.schedule, forecast.groups);
+  ChunkTable table(chunks, forecast.hop_s, jitter, traffic);
   forecast.lists = build_lists(job, forecast.schedule, forecast.groups, table, forecast.hop_s,
                                static_cast<int>(chunks.stages().size()));
   schedule::Costs costs;
   costs.duration = [&table](const Schedule& lists, int rank, const Op& op) {
     return SimTime{table.at(lists, rank, op).seconds};
   };
-  costs.hop = [&forecast](int, int) { return SimTime{forecast.hop_s}; };
+  const double exposed = cost.assumptions()["pipeline_exposed"];
+  costs.hop = [&](int from, int to) {
+    return SimTime{exposed * hop_time(cost, job, forecast.groups, setting, from, to)};
+  };
   forecast.execution = schedule::execute(forecast.lists, costs);
 
   const OptimizerTime optimizer =
@@ -241,7 +234,7 @@ PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, co
   }
   forecast.stages = stage_forecasts(chunks, forecast.lists, table);
   const auto profiled = static_cast<std::size_t>(cost.calibration().profile_layers);
-  if (profiled > 0 && model.n_routed_experts > 0) {
+  if (profiled > 0 && model.n_routed_experts > 0 && chunks.is_profiled()) {
     forecast.profile = chunks.profile_check(static_cast<int>(profiled));
   }
   forecast.census = chunks.census();

@@ -7,6 +7,7 @@
 #include "sim/cost/cost_model.h"
 #include "sim/schedule/execute.h"
 #include "sim/train/chunk.h"
+#include "sim/train/optimizer_step.h"
 #include "sim/train/rank_memory.h"
 
 namespace lastbit::sim::train {
@@ -44,7 +45,7 @@ struct PhaseForecast {
   Breakdown mean;   // over pipeline ranks
   std::vector<StageForecast> stages;
   double hop_s = 0;      // a transfer between stages
-  ProfileCheck profile;  // the profiled chunk in this model; zeros without a profile
+  ProfileCheck profile;  // the profiled chunk put together again; zeros if the layer is not the profile's
   Census census;
   JobMemory memory;
   schedule::Schedule lists;
@@ -55,10 +56,17 @@ struct PhaseForecast {
 [[nodiscard]] workload::LayerSetting layer_setting(const model::ModelConfig& model, const Job& job,
                                                    const cost::CostModel& cost, const Phase& phase);
 
-// A micro-batch's activations from a stage to the next, whose ranks follow those of the stage: over NVLink if both lie
-// in one node. Seconds.
+// A micro-batch's activations from a pipeline rank to another: over NVLink if both lie in one node. Seconds.
 [[nodiscard]] double hop_time(const cost::CostModel& cost, const Job& job, const Groups& groups,
-                              const workload::LayerSetting& setting);
+                              const workload::LayerSetting& setting, int from, int to);
+// Between neighbours.
+[[nodiscard]] double slowest_hop(const cost::CostModel& cost, const Job& job, const Groups& groups,
+                                 const workload::LayerSetting& setting);
+
+// What ZeRO-2 and 3 exchange beside the chunks of a schedule of this kind.
+[[nodiscard]] StepTraffic phase_traffic(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,
+                                        const std::vector<StageUnits>& stages, const std::string& schedule,
+                                        const Groups& groups);
 
 // Predicts a phase that is not given. Error(kInput): a layout that does not fit, naming the rule.
 [[nodiscard]] PhaseForecast forecast_phase(const model::ModelConfig& model, const Job& job, const cost::CostModel& cost,

@@ -10,17 +10,21 @@ namespace {
 
 constexpr std::array kFactors{0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0};
 
-ScalingPoint at_nodes(const model::ModelConfig& model, const Job& job, cluster::Cluster cluster, int nodes,
-                      const cost::Calibration& calibration) {
-  cluster.nodes = nodes;
+ScalingPoint at_nodes(const model::ModelConfig& model, const Job& job, const ClusterOf& cluster_of, int nodes,
+                      int node_gpus, const cost::Calibration& calibration, bool force) {
   ScalingPoint point;
-  point.gpus = cluster.gpus();
+  point.gpus = nodes * node_gpus;
   try {
-    const cost::CostModel cost(cluster, calibration, job.assumptions);
+    const cost::CostModel cost(cluster_of(nodes), calibration, job.assumptions);
     double most_tokens = 0;
     for (const Phase& phase : job.phases) {
-      if (phase.given_gpu_hours) continue;
+      if (phase.given_gpu_hours) {
+        point.hours += *phase.given_gpu_hours / point.gpus;
+        point.gpu_hours += *phase.given_gpu_hours;
+        continue;
+      }
       const PhaseForecast forecast = forecast_phase(model, job, cost, phase);
+      if (!forecast.memory.fits() && !force) core::fail_input("{}", describe_shortage(forecast.memory));
       point.hours += forecast.hours;
       point.gpu_hours += forecast.gpu_hours;
       if (phase.tokens > most_tokens) {
@@ -37,12 +41,13 @@ ScalingPoint at_nodes(const model::ModelConfig& model, const Job& job, cluster::
 }  // namespace
 
 std::vector<ScalingPoint> scaling_curve(const model::ModelConfig& model, const Job& job,
-                                        const cluster::Cluster& cluster, const cost::Calibration& calibration) {
+                                        const cluster::Cluster& cluster, const cost::Calibration& calibration,
+                                        const ClusterOf& cluster_of, bool force) {
   std::vector<ScalingPoint> curve;
   for (const double factor : kFactors) {
     const double nodes = cluster.nodes * factor;
     if (nodes < 1 || nodes != static_cast<int>(nodes)) continue;
-    curve.push_back(at_nodes(model, job, cluster, static_cast<int>(nodes), calibration));
+    curve.push_back(at_nodes(model, job, cluster_of, static_cast<int>(nodes), cluster.node.gpus, calibration, force));
   }
   const ScalingPoint* first = nullptr;
   for (ScalingPoint& point : curve) {

@@ -1,6 +1,7 @@
 // What follows from a forecast for people who plan: other numbers of GPUs, a budget, a deadline.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,16 +14,20 @@ namespace lastbit::sim::train {
 struct ScalingPoint {
   int gpus = 0;
   double step_s = 0;
-  double hours = 0;  // of all phases that are predicted
+  double hours = 0;  // of all phases one after another, given GPU-hours on all the GPUs
   double gpu_hours = 0;
   double efficiency = 0;  // tokens/s a GPU over those of the smallest number in the list
   std::string refused;    // why the layout does not go there; the figures are 0 then
 };
 
-// An eighth to eight times the nodes, in doublings. Memory is not checked.
+using ClusterOf = std::function<cluster::Cluster(int nodes)>;
+
+// An eighth to eight times the nodes, in doublings. cluster_of: the cluster with that many nodes; one that cannot be
+// built throws Error(kInput), which refuses the point. force: go on where a GPU's memory does not suffice.
 [[nodiscard]] std::vector<ScalingPoint> scaling_curve(const model::ModelConfig& model, const Job& job,
                                                       const cluster::Cluster& cluster,
-                                                      const cost::Calibration& calibration);
+                                                      const cost::Calibration& calibration, const ClusterOf& cluster_of,
+                                                      bool force = false);
 
 // Within `usd`: tokens of the headline phase at the forecast's rate, once what else costs is paid; 0 if nothing is
 // left.

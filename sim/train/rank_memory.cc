@@ -56,18 +56,40 @@ void add_stage_state(const Job& job, const RankParameters& held, double holders,
   memory::add(parts, "optimiser moments", (zero >= 1 ? shard : all) * precision.moments_storage_bytes);
 }
 
+// What exists of one layer at a time: with full recomputation all its activations during its backward, in ZeRO-3 its
+// gathered parameters and the next layer's, which are fetched ahead.
+double layer_at_work(const Job& job, const model::ModelConfig& model, const workload::LayerSetting& setting,
+                     const StageUnits& units) {
+  workload::LayerSetting whole = setting;
+  whole.recompute = workload::Recompute::kNone;
+  whole.load_factor = 1;
+  double most = 0;
+  for (const StageUnit& unit : units) {
+    if (unit.kind != UnitKind::kDenseLayer && unit.kind != UnitKind::kMoeLayer) continue;
+    double bytes = 0;
+    if (setting.recompute == workload::Recompute::kFull) bytes += memory::total(unit_activations(whole, unit.kind));
+    if (job.layout.zero_stage >= 3) {
+      const RankParameters layer = stage_parameters(model, {unit}, job.layout.expert, job.layout.tensor);
+      bytes += 2 * (layer.replicated + layer.experts) * job.precision.weight_storage_bytes;
+    }
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
 std::vector<Part> held_parts(const Job& job, const model::ModelConfig& model, const workload::LayerSetting& setting,
                              const std::vector<StageUnits>& stages, const std::vector<double>& copies,
                              const std::vector<schedule::Placement>& slots, int stage_ranks) {
   std::vector<Part> parts;
   double logits = 0;
   double buffers = 0;
+  double at_work = 0;
   for (const schedule::Placement& slot : slots) {
     const auto stage = static_cast<std::size_t>(slot.stage);
     const double holders = stage_ranks / static_cast<double>(job.layout.tensor) * copies[stage];
     const double expert_holders = std::max(1.0, stage_ranks * copies[stage] / job.layout.expert);
-    add_stage_state(job, stage_parameters(model, stages[stage], job.layout.expert, job.layout.tensor), holders,
-                    expert_holders, parts);
+    add_stage_state(job, rank_parameters(model, job.layout, stages, slots, stage), holders, expert_holders, parts);
+    at_work = std::max(at_work, layer_at_work(job, model, setting, stages[stage]));
     if (holds(stages[stage], UnitKind::kHead)) logits = memory::logits_bytes(setting);
     for (const StageUnit& unit : stages[stage]) {
       if (unit.kind != UnitKind::kMoeLayer) continue;
@@ -78,6 +100,7 @@ std::vector<Part> held_parts(const Job& job, const model::ModelConfig& model, co
   }
   if (logits > 0) memory::add(parts, "logits", logits);
   if (buffers > 0) memory::add(parts, "dispatch and combine buffers", buffers);
+  if (at_work > 0) memory::add(parts, "the layer at work", at_work);
   return parts;
 }
 

@@ -30,6 +30,35 @@ std::size_t routed_layers(const model::ModelConfig& model) {
   return layers;
 }
 
+// Groups in which the file's experts lie: the file's own, else the model's where they fit.
+int groups_of(const workload::LoadFile& file, const model::ModelConfig& model, const std::string& source) {
+  const auto experts = static_cast<int>(file.loads.front().size());
+  if (file.groups && (*file.groups < 1 || experts % *file.groups != 0)) {
+    core::fail_input("{}: key 'num_groups': found {}, expected a number from 1 that divides the {} experts", source,
+                     *file.groups, experts);
+  }
+  if (file.groups) return *file.groups;
+  return model.n_group >= 1 && experts % model.n_group == 0 ? static_cast<int>(model.n_group) : 1;
+}
+
+workload::LayerLoads file_loads(const std::string& source, const model::ModelConfig& model) {
+  const workload::LoadFile file = workload::read_load_file(source);
+  const auto experts = static_cast<std::size_t>(model.n_routed_experts);
+  const std::size_t found = file.loads.front().size();
+  if (experts % found != 0 && found % experts != 0) {
+    core::fail_input("{}: found loads of {} experts, expected as many as the model's {}, a divisor or a multiple",
+                     source, found, experts);
+  }
+  const int groups = groups_of(file, model, source);
+  workload::LayerLoads loads;
+  for (const std::vector<double>& layer : file.loads) {
+    const std::string name = source + ": layer " + std::to_string(loads.size());
+    loads.push_back(
+        workload::resample_loads(workload::normalized_loads(layer, name), static_cast<int>(experts), groups));
+  }
+  return loads;
+}
+
 }  // namespace
 
 std::vector<double> layer_load_factors(const model::ModelConfig& model, const Layout& layout,
@@ -38,7 +67,6 @@ std::vector<double> layer_load_factors(const model::ModelConfig& model, const La
   const int experts = static_cast<int>(model.n_routed_experts);
   const std::size_t layers = routed_layers(model);
   workload::LayerLoads loads;
-  int groups = static_cast<int>(model.n_group);
   if (source == "uniform") {
     loads.push_back(workload::uniform_loads(experts));
   } else if (source.starts_with(kZipf)) {
@@ -47,18 +75,14 @@ std::vector<double> layer_load_factors(const model::ModelConfig& model, const La
       loads.push_back(workload::zipf_loads(experts, exponent, seed + layer));
     }
   } else {
-    workload::LoadFile file = workload::read_load_file(source);
-    groups = file.groups.value_or(groups);
-    loads = std::move(file.loads);
+    loads = file_loads(source, model);
   }
   const int nodes = std::max(1, layout.expert / cluster.node.gpus);
   const workload::Placement placement = workload::contiguous_placement(experts, layout.expert, nodes);
   std::vector<double> factors;
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const std::vector<double>& own = loads[layer * loads.size() / layers];
-    const std::vector<double> resampled =
-        static_cast<int>(own.size()) == experts ? own : workload::resample_loads(own, experts, groups);
-    factors.push_back(workload::load_factor(workload::gpu_loads(placement, resampled)));
+    factors.push_back(workload::load_factor(workload::gpu_loads(placement, own)));
   }
   return factors;
 }

@@ -110,6 +110,10 @@ TraceRanks parse_trace_ranks(const std::string& text, int world) {
       const std::size_t dash = item.find('-');
       const int first = rank_number(item.substr(0, dash), text, world);
       const int last = dash == std::string_view::npos ? first : rank_number(item.substr(dash + 1), text, world);
+      if (last < first) {
+        core::fail_input("--trace-ranks: found '{}', whose range {} runs backwards, expected ranges as in 0-15", text,
+                         item);
+      }
       for (int rank = first; rank <= last; ++rank) result.ranks.push_back(rank);
       rest.remove_prefix(std::min(rest.size(), item.size() + 1));
     }

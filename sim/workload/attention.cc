@@ -167,6 +167,9 @@ void add_gqa(const LayerSetting& setting, const Dims& s, LayerWork& work) {
   if (setting.context_parallel > 1) {
     backward.push_back(context_gather(setting, "gather keys and values again", 2 * kv_width));
   }
+  if (setting.recompute == Recompute::kSelective) {
+    backward.push_back(recomputed(memory_bound("attention_norm_recompute", s.rows, s.d, 7)));
+  }
   if (setting.recompute == Recompute::kSelective && !setting.fused_attention) {
     push_core(setting, s, OpKind::kAttentionForward, backward);
     backward.back() = recomputed(backward.back());

@@ -45,6 +45,10 @@ std::int64_t finer_expert(std::int64_t expert, std::int64_t part, std::int64_t p
 }
 
 std::vector<double> resample_loads(const std::vector<double>& loads, int experts, int groups) {
+  if (loads.empty() || groups < 1 || loads.size() % static_cast<std::size_t>(groups) != 0) {
+    core::fail_input("expert loads: found {} groups, expected a number from 1 that divides the {} experts", groups,
+                     loads.size());
+  }
   std::vector<double> resampled = uniform_loads(experts);
   const std::size_t parts = resampled.size() / loads.size();
   if (parts * loads.size() == resampled.size()) {

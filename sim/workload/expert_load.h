@@ -31,7 +31,8 @@ using LayerLoads = std::vector<std::vector<double>>;
 
 // Loads for another number of experts. A multiple: each load is cut into equal parts, laid out as by finer_expert(),
 // and the imbalance stays. Any other: the old loads laid end to end over [0, 1), each 1/E wide, and cut anew into
-// `experts` equal pieces; the sum stays, but a piece averages what it covers. groups: of the old experts.
+// `experts` equal pieces; the sum stays, but a piece averages what it covers. groups: of the old experts. Errors (bad
+// input): no loads, groups that do not divide the old experts.
 [[nodiscard]] std::vector<double> resample_loads(const std::vector<double>& loads, int experts, int groups = 1);
 
 // Scales to a sum of 1. Errors (bad input, `name` in front): an empty list, a load that is negative or not finite, no

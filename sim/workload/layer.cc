@@ -66,6 +66,7 @@ void recompute_layer(LayerWork& work) {
     sum.nvlink_bytes += once->nvlink_bytes;
   };
   add_transfer(TransferKind::kDispatchForward, TransferKind::kDispatchBackward);
+  add_transfer(TransferKind::kCombineForward, TransferKind::kCombineBackward);
 }
 
 }  // namespace

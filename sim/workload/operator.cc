@@ -5,6 +5,9 @@
 namespace lastbit::sim::workload {
 namespace {
 
+// Behind the name of the Linear, which is that of its forward GEMM.
+constexpr const char* kWeightGradient = ", weight gradient";
+
 double operand_bytes(Format format) { return format == Format::kFp8 ? 1.0 : 2.0; }
 
 Operator linear(OpKind kind, std::string name, double tokens, double n, double k, double groups, Format format) {
@@ -66,7 +69,7 @@ Operator gemm(std::string name, double tokens, double n, double k, Format format
 }
 
 Operator gemm_wgrad(std::string name, double tokens, double n, double k, Format format) {
-  return linear(OpKind::kGemmWgrad, std::move(name), tokens, n, k, 1, format);
+  return linear(OpKind::kGemmWgrad, std::move(name) + kWeightGradient, tokens, n, k, 1, format);
 }
 
 Operator grouped_gemm(std::string name, double rows, double n, double k, double groups, Format format) {
@@ -74,7 +77,7 @@ Operator grouped_gemm(std::string name, double rows, double n, double k, double 
 }
 
 Operator grouped_gemm_wgrad(std::string name, double rows, double n, double k, double groups, Format format) {
-  return linear(OpKind::kGroupedGemmWgrad, std::move(name), rows, n, k, groups, format);
+  return linear(OpKind::kGroupedGemmWgrad, std::move(name) + kWeightGradient, rows, n, k, groups, format);
 }
 
 Operator attention_core(OpKind kind, double queries, double keys, double heads, double qk_dim, double v_dim) {

@@ -55,7 +55,7 @@ struct Operator {
 
 // A Linear's GEMM on `tokens` rows, forward or input gradient; 2 tokens n k FLOPs, BF16 results.
 [[nodiscard]] Operator gemm(std::string name, double tokens, double n, double k, Format format);
-// Its weight gradient, accumulated in FP32.
+// Its weight gradient, accumulated in FP32; named after the Linear as "name, weight gradient".
 [[nodiscard]] Operator gemm_wgrad(std::string name, double tokens, double n, double k, Format format);
 [[nodiscard]] Operator grouped_gemm(std::string name, double rows, double n, double k, double groups, Format format);
 [[nodiscard]] Operator grouped_gemm_wgrad(std::string name, double rows, double n, double k, double groups,

@@ -73,7 +73,7 @@ class Counter {
 
 GpuTraffic empty_traffic(int gpus) {
   const std::vector<std::int64_t> none(static_cast<std::size_t>(gpus), 0);
-  return {none, none, none};
+  return {none, none, none, none};
 }
 
 }  // namespace
@@ -96,6 +96,7 @@ GpuTraffic direct_traffic(const Traffic& traffic) {
         sum.network_received[static_cast<std::size_t>(to)] += tokens;
       } else if (from != to) {
         sum.nvlink_sent[static_cast<std::size_t>(from)] += tokens;
+        sum.nvlink_received[static_cast<std::size_t>(to)] += tokens;
       }
     }
   }
@@ -115,8 +116,10 @@ GpuTraffic forwarded_traffic(const Traffic& traffic) {
     }
     for (std::int64_t to = own * per_node; to < (own + 1) * per_node; ++to) {
       if (to == from) continue;
-      sum.nvlink_sent[static_cast<std::size_t>(from)] +=
+      const std::int64_t tokens =
           traffic.to_gpu[cell(from, traffic.gpus, to)] + traffic.forwarded[cell(from, traffic.gpus, to)];
+      sum.nvlink_sent[static_cast<std::size_t>(from)] += tokens;
+      sum.nvlink_received[static_cast<std::size_t>(to)] += tokens;
     }
   }
   return sum;

@@ -32,6 +32,7 @@ struct GpuTraffic {
   std::vector<std::int64_t> network_sent;  // over its NIC, to other nodes
   std::vector<std::int64_t> network_received;
   std::vector<std::int64_t> nvlink_sent;  // to other GPUs of its node
+  std::vector<std::int64_t> nvlink_received;
 };
 // Direct: a token goes to each GPU that has an expert of its, across the network once for each of them.
 [[nodiscard]] GpuTraffic direct_traffic(const Traffic& traffic);

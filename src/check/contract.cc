@@ -75,6 +75,13 @@ constexpr FamilyMeaning kOwnFamilies[] = {
     {"first_step", "moments of zero"},
     {"cancelling_blocks", "partial sums of neighbouring blocks of K cancel: what is left are the roundings"},
     {"cancelling_slots", "a token's rows cancel but for small ones between them: the order of additions shows"},
+    {"nan_payloads", "NaNs of both signs and of many payloads, and infinities, among normal numbers"},
+    {"halfway", "midpoints between neighbouring codes of the target, and the numbers next to them"},
+    {"overflow", "scales near 2^57: sums reach beyond FP32"},
+    {"zero_queries", "queries of zeros: every key has the same weight"},
+    {"large_values", "the same with values near 2^20, beyond FP16"},
+    {"negative_bias", "biases below -1: no affinity outweighs them"},
+    {"small_affinities", "logits near -6: a number added to the sum of affinities shows"},
     {"scales_apart", "scales that differ by up to 2^16 from block to block"},
 };
 
@@ -235,6 +242,20 @@ std::vector<float> floats_of(const Tensor& tensor) {
 
 Tensor wide(const Tensor& tensor) { return tensor::cast(tensor, DType::kF64); }
 
+namespace {
+
+// In FP32, to odd: rounding that to fewer bits is as rounding once.
+float to_odd(double value) {
+  const auto narrow = static_cast<float>(value);
+  if (static_cast<double>(narrow) == value || !std::isfinite(narrow)) return narrow;
+  const float toward = std::abs(static_cast<double>(narrow)) > std::abs(value) ? 0.0F
+                       : value < 0                                             ? -std::numeric_limits<float>::infinity()
+                                                                               : std::numeric_limits<float>::infinity();
+  return (std::bit_cast<std::uint32_t>(narrow) & 1U) == 0 ? std::nextafter(narrow, toward) : narrow;
+}
+
+}  // namespace
+
 Tensor rounded(const std::vector<double>& values, DType dtype, tensor::Shape shape) {
   Tensor result = Tensor::empty(dtype, std::move(shape));
   core::check(static_cast<std::size_t>(result.size()) == values.size(), "as many values as elements");
@@ -243,19 +264,26 @@ Tensor rounded(const std::vector<double>& values, DType dtype, tensor::Shape sha
     return result;
   }
   std::vector<float> narrow(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    // Rounded to odd first, so that rounding to fewer bits afterwards is as rounding once.
-    auto value = static_cast<float>(values[i]);
-    if (dtype != DType::kF32 && static_cast<double>(value) != values[i] && std::isfinite(value)) {
-      const float toward = std::abs(static_cast<double>(value)) > std::abs(values[i]) ? 0.0F
-                           : values[i] < 0 ? -std::numeric_limits<float>::infinity()
-                                           : std::numeric_limits<float>::infinity();
-      if ((std::bit_cast<std::uint32_t>(value) & 1U) == 0) value = std::nextafter(value, toward);
-    }
-    narrow[i] = value;
-  }
+  for (std::size_t i = 0; i < values.size(); ++i)
+    narrow[i] = dtype == DType::kF32 ? static_cast<float>(values[i]) : to_odd(values[i]);
   const Tensor f32 = Tensor::from<float>(result.shape(), narrow);
   return dtype == DType::kF32 ? f32 : tensor::cast(f32, dtype);
+}
+
+double nearest(double value, DType dtype) {
+  if (dtype == DType::kF32) return static_cast<double>(static_cast<float>(value));
+  const numerics::Format format = *tensor::format_of(dtype);
+  const std::uint32_t code = numerics::encode(to_odd(value), format, numerics::default_encode_options(format));
+  return static_cast<double>(numerics::decode(code, format));
+}
+
+float rounding_bound(double exact, double error, DType dtype) {
+  const double middle = nearest(exact, dtype);
+  double bound = 0;
+  for (const double other : {nearest(exact - error, dtype), nearest(exact + error, dtype)})
+    if (other != middle) bound = std::max(bound, std::abs(other - middle));
+  const auto narrow = static_cast<float>(bound);
+  return static_cast<double>(narrow) < bound ? std::nextafter(narrow, std::numeric_limits<float>::infinity()) : narrow;
 }
 
 double unit_in_last_place(double value, DType dtype) {

@@ -9,6 +9,7 @@
 #include "core/philox.h"
 #include "numerics/bf16.h"
 #include "ops/attention_core.h"
+#include "tensor/cast.h"
 
 namespace lastbit::check {
 namespace {
@@ -47,7 +48,8 @@ double largest_norm(const Tensor& rows, std::int64_t width) {
 // q [1, Sq, heads, qk], k [1, Sk, kv, qk], v [1, Sk, kv, v_dim], all F64.
 // A score is a sum of qk exact products in FP32: off by qk 2^-24 sum |q k| <= qk 2^-24 |q| |k|, twice in a softmax
 // weight (against the largest score) and twice again through their sum. Weights are rounded to BF16 (2^-9, doubled for
-// a rescaling between blocks), exp() is off by 2^-20, sums of Sk terms by Sk 2^-24 above and below.
+// a rescaling between blocks), exp() is off by 2^-20, sums of Sk terms by Sk 2^-24 above and below. Where all queries
+// are zeros every weight is exp(0) = 1, without an error.
 Attention attend(const Tensor& q, const Tensor& k, const Tensor& v, double scale, const ops::AttentionMask& mask) {
   const ops::AttentionResult result = ops::attention_core(q, k, v, scale, mask);
   Tensor magnitudes = v.clone();
@@ -56,13 +58,13 @@ Attention attend(const Tensor& q, const Tensor& k, const Tensor& v, double scale
   const auto qk = static_cast<double>(q.shape().back());
   const auto keys = static_cast<double>(k.dim(1));
   const double score = qk * kUnitF32 * scale * largest_norm(q, q.shape().back()) * largest_norm(k, k.shape().back());
-  const double relative = 0x1p-8 + 4 * score + 0x1p-19 + 2 * keys * kUnitF32;
+  const double relative = (score == 0 ? 0x1p-22 : 0x1p-8 + 4 * score + 0x1p-19) + 2 * keys * kUnitF32;
   Attention all;
   const auto out = result.out.values<double>();
   const auto sizes = absolute.out.values<double>();
   all.out.assign(out.begin(), out.end());
   for (std::size_t i = 0; i < out.size(); ++i)
-    all.out_bound.push_back(static_cast<float>(relative * sizes[i] + 1.01 * unit_in_last_place(out[i], DType::kBF16)));
+    all.out_bound.push_back(rounding_bound(out[i], relative * sizes[i], DType::kBF16));
   const auto logs = result.log_sum_exp.values<double>();
   all.log_sum_exp.assign(logs.begin(), logs.end());
   for (const double value : logs)
@@ -76,6 +78,23 @@ double scale_of(const ContractSettings& settings) {
   return settings.number("scale");
 }
 
+// Families that are attention's own: queries of zeros, under which a kernel's result is the mean of the values, known
+// to FP32's precision.
+bool without_queries(const std::string& family) { return family == "zero_queries" || family == "large_values"; }
+
+Tensor draw_queries(const DrawRequest& request, const std::string& family, Shape shape) {
+  if (without_queries(family)) return Tensor::zeros(DType::kBF16, std::move(shape));
+  return draw_activations(family, DType::kBF16, std::move(shape), request.seed, "q");
+}
+
+Tensor draw_keys(const DrawRequest& request, const std::string& family, Shape shape, const std::string& name) {
+  if (!without_queries(family)) return draw_activations(family, DType::kBF16, std::move(shape), request.seed, name);
+  std::vector<float> values = floats_of(draw_activations("normal", DType::kBF16, shape, request.seed, name));
+  if (family == "large_values")
+    for (float& value : values) value *= 0x1p20F;
+  return tensor::cast(Tensor::from<float>(std::move(shape), values), DType::kBF16);
+}
+
 // ---- prefill
 
 NamedTensors draw_prefill(const DrawRequest& request) {
@@ -84,9 +103,10 @@ NamedTensors draw_prefill(const DrawRequest& request) {
   const std::int64_t heads = request.size(2);
   if (queries > keys)
     core::fail_input("mla_prefill: {} queries and {} keys, expected no more queries than keys", queries, keys);
-  return {{"q", draw_activations(request.family, DType::kBF16, {queries, heads, kQueryDim}, request.seed, "q")},
-          {"k", draw_activations(request.family, DType::kBF16, {keys, heads, kQueryDim}, request.seed, "k")},
-          {"v", draw_activations(request.family, DType::kBF16, {keys, heads, kValueDim}, request.seed, "v")}};
+  const std::string& family = request.family;
+  return {{"q", draw_queries(request, family, {queries, heads, kQueryDim})},
+          {"k", draw_keys(request, without_queries(family) ? "normal" : family, {keys, heads, kQueryDim}, "k")},
+          {"v", draw_keys(request, family, {keys, heads, kValueDim}, "v")}};
 }
 
 Tensor as_batch(const Tensor& tensor) {
@@ -141,9 +161,9 @@ NamedTensors draw_decode(const DrawRequest& request) {
   for (std::size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[shuffle.word(i) % (i + 1)]);
   const bool own = request.family == "one_key" || request.family == "long_tail";
   const std::string family = own ? "normal" : request.family;
-  Tensor cache = draw_activations(family, DType::kBF16, {total, kPage, kCacheDim}, request.seed, "cache");
+  Tensor cache = draw_keys(request, family, {total, kPage, kCacheDim}, "cache").clone();
   // Whoever reads a key behind a sequence's end meets numbers that show.
-  const std::uint16_t garbage = numerics::bf16_code(1e4F);
+  const std::uint16_t garbage = numerics::bf16_code(family == "large_values" ? 0x1p34F : 1e4F);
   auto codes = cache.mutable_values<std::uint16_t>();
   std::vector<bool> used(static_cast<std::size_t>(total * kPage), false);
   for (std::int64_t b = 0; b < batch; ++b)
@@ -153,7 +173,7 @@ NamedTensors draw_decode(const DrawRequest& request) {
   for (std::size_t row = 0; row < used.size(); ++row)
     if (!used[row]) std::fill_n(codes.begin() + static_cast<std::ptrdiff_t>(row * kCacheDim), kCacheDim, garbage);
   order.resize(static_cast<std::size_t>(batch * pages));
-  return {{"q", draw_activations(family, DType::kBF16, {batch, heads, kCacheDim}, request.seed, "q")},
+  return {{"q", draw_queries(request, family, {batch, heads, kCacheDim})},
           {"cache", cache},
           {"block_table", Tensor::from<std::int32_t>({batch, pages}, order)},
           {"seq_lens", Tensor::from<std::int32_t>({batch}, lengths)}};
@@ -217,7 +237,9 @@ std::vector<Alternative> decode_alternatives(const ContractSettings&) {
 
 constexpr const char* kOutBand =
     "softmax weights rounded to BF16 (2^-8 of sum p |v|), scores summed in FP32 (dim 2^-24 |q| |k| each, four times), "
-    "exp() within 2^-20, sums over keys within 2 keys 2^-24, then one BF16 ulp of the result";
+    "exp() within 2^-20, sums over keys within 2 keys 2^-24 (under queries of zeros those alone); right is the "
+    "rounding to "
+    "BF16 of any number that near to the exact one";
 constexpr const char* kLogBand = "scores as for out, exp() and log() within 2^-19, the sum over keys within keys 2^-24";
 
 std::vector<ContractOutput> attention_outputs(const std::string& out, const std::string& lse) {
@@ -243,7 +265,8 @@ std::vector<Contract> attention_contracts() {
   prefill.outputs = attention_outputs("[Sq, heads, 128]", "[Sq, heads]");
   prefill.settings = {scale_setting(), flag_setting("causal", true, "query i meets keys up to Sk - Sq + i")};
   prefill.shapes = {{1, 1, 1}, {7, 7, 2}, {33, 65, 2}, {1, 300, 3}};
-  prefill.families = {"normal", "outlier", "cancelling", "sparse", "zero_rows", "constant"};
+  prefill.families = {"normal",    "outlier",  "cancelling",   "sparse",
+                      "zero_rows", "constant", "zero_queries", "large_values"};
   prefill.draw = draw_prefill;
   prefill.expect = expect_prefill;
   prefill.alternatives = prefill_alternatives;
@@ -257,7 +280,8 @@ std::vector<Contract> attention_contracts() {
   decode.outputs = attention_outputs("[batch, heads, 512]", "[batch, heads]");
   decode.settings = {scale_setting()};
   decode.shapes = {{1, 1, 1}, {3, 16, 100}, {2, 5, 257}};
-  decode.families = {"normal", "outlier", "cancelling", "sparse", "zero_rows", "constant", "one_key", "long_tail"};
+  decode.families = {"normal",   "outlier", "cancelling", "sparse",       "zero_rows",
+                     "constant", "one_key", "long_tail",  "zero_queries", "large_values"};
   decode.draw = draw_decode;
   decode.expect = expect_decode;
   decode.alternatives = decode_alternatives;

@@ -31,6 +31,11 @@ namespace lastbit::check {
 [[nodiscard]] tensor::Tensor wide(const tensor::Tensor& tensor);  // F64
 // FP32 values rounded to nearest even in a float dtype.
 [[nodiscard]] tensor::Tensor rounded(const std::vector<double>& values, tensor::DType dtype, tensor::Shape shape);
+// `value` rounded once to nearest even in a float dtype.
+[[nodiscard]] double nearest(double value, tensor::DType dtype);
+// How far the rounding of a number within `error` of `exact` may be from nearest(exact): 0 but near the boundary
+// between two roundings. So a kernel that rounds in another way is told from one whose sums are in another order.
+[[nodiscard]] float rounding_bound(double exact, double error, tensor::DType dtype);
 // One unit in the last place of `dtype` at |value|, at least its least subnormal; rounding an exact value to `dtype`
 // is off by at most half of it.
 [[nodiscard]] double unit_in_last_place(double value, tensor::DType dtype);

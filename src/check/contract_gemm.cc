@@ -79,7 +79,8 @@ Tensor draw_operand(const DrawRequest& request, const std::string& name, Shape s
     return name == "a" ? draw_prefixes(dtype, shape, request.seed)
                        : draw_values("all_codes", dtype, std::move(shape), request.seed, name);
   if (request.family == "cancelling_blocks") return draw_cancelling_blocks(dtype, shape, request.seed, name);
-  const bool own = request.family == "scales_apart" || request.family == "empty_experts";
+  const bool own =
+      request.family == "scales_apart" || request.family == "empty_experts" || request.family == "overflow";
   return draw_values(own ? "normal" : request.family, dtype, std::move(shape), request.seed, name);
 }
 
@@ -88,6 +89,8 @@ Tensor draw_scale_array(const DrawRequest& request, const std::string& name, Sha
   // Blocks of one row far apart make the order of promotion and a scale of the wrong block tell.
   if (request.family == "scales_apart")
     for (std::size_t i = 0; i < scales.size(); ++i) scales[i] *= i % 2 == 0 ? 0x1p4F : 0x1p-4F;
+  if (request.family == "overflow")
+    for (float& scale : scales) scale *= 0x1p57F;
   if (request.family == "cancelling_blocks") {
     const auto columns = static_cast<std::size_t>(shape.back());
     for (std::size_t i = 0; i < scales.size(); ++i)
@@ -436,7 +439,7 @@ Contract dense_fp8() {
   contract.settings.push_back(choice_setting("scaling", {"block", "none"}, "none: no scales; promotion may be none"));
   contract.settings.push_back(choice_setting("scale_kind", {"fp32", "ue8m0"}, "ue8m0: scales are powers of two"));
   contract.shapes = {{1, 1, 1}, {1, 130, 384}, {64, 128, 256}, {33, 65, 760}, {40, 96, 1016}};
-  contract.families = gemm_families({"prefixes", "scales_apart", "cancelling_blocks"});
+  contract.families = gemm_families({"prefixes", "scales_apart", "cancelling_blocks", "overflow"});
   contract.draw = draw_gemm;
   contract.expect = expect_gemm;
   contract.alternatives = gemm_alternatives;
@@ -457,7 +460,7 @@ Contract grouped_fp8(bool masked) {
   contract.settings.push_back(promotion_setting({"deepgemm", "cublas", "muladd"}));
   contract.settings.push_back(choice_setting("scale_kind", {"fp32", "ue8m0"}, "ue8m0: scales are powers of two"));
   contract.shapes = {{1, 1, 128, 1}, {24, 65, 256, 4}, {19, 130, 760, 8}};
-  contract.families = gemm_families({"prefixes", "scales_apart", "cancelling_blocks", "empty_experts"});
+  contract.families = gemm_families({"prefixes", "scales_apart", "cancelling_blocks", "overflow", "empty_experts"});
   contract.draw = masked ? draw_masked : draw_contiguous;
   contract.expect = expect_grouped;
   contract.alternatives = gemm_alternatives;

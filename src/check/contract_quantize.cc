@@ -1,11 +1,14 @@
 // Casts and block-scaled quantisation, also behind SwiGLU.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "check/contract_families.h"
 #include "check/input_families.h"
 #include "check/op_arguments.h"
 #include "core/error.h"
+#include "core/philox.h"
 #include "numerics/elementary.h"
 #include "numerics/quantize.h"
 #include "tensor/cast.h"
@@ -20,9 +23,48 @@ using tensor::Tensor;
 
 // ---- cast
 
+// NaNs and infinities of both signs, every other NaN a quiet one, among normal numbers.
+Tensor draw_nan_payloads(const DrawRequest& request, DType dtype) {
+  const std::int64_t count = request.size(0);
+  Tensor x = draw_values("normal", dtype, {count}, request.seed, "x").clone();
+  const core::RandomStream stream(request.seed, "payload");
+  const numerics::FormatDescriptor& format = numerics::describe(*tensor::format_of(dtype));
+  const std::uint32_t fractions = (1U << format.fraction_bits) - 1;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t word = stream.word(static_cast<std::uint64_t>(i));
+    if (i % 3 == 1) continue;
+    const std::uint32_t payload = i % 7 == 0 ? 0 : std::max(word >> 3 & fractions, 1U);
+    const std::uint32_t code = ((word & 1) << (format.exponent_bits + format.fraction_bits)) |
+                               (((1U << format.exponent_bits) - 1) << format.fraction_bits) | payload;
+    std::memcpy(x.mutable_bytes().data() + static_cast<std::size_t>(i) * tensor::size_of(dtype), &code,
+                tensor::size_of(dtype));
+  }
+  return x;
+}
+
+// Midpoints of neighbouring codes of the target, and the FP32 numbers next to them.
+Tensor draw_halfway(const DrawRequest& request, DType dtype) {
+  const std::int64_t count = request.size(0);
+  const core::RandomStream stream(request.seed, "halfway");
+  const numerics::Format target = *numerics::find_format(request.settings.text("to"));
+  const std::uint32_t largest = numerics::describe(target).max_finite_code();
+  std::vector<float> x;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t word = stream.word(static_cast<std::uint64_t>(i));
+    const std::uint32_t code = (word >> 1) % largest;
+    const float middle = numerics::decode(code, target) / 2 + numerics::decode(code + 1, target) / 2;
+    const float next[] = {middle, std::nextafter(middle, 0.0F), middle,
+                          std::nextafter(middle, std::numeric_limits<float>::infinity())};
+    x.push_back((word & 1) != 0 ? -next[i % 4] : next[i % 4]);
+  }
+  return tensor::cast(Tensor::from<float>({count}, x), dtype);
+}
+
 NamedTensors draw_cast(const DrawRequest& request) {
   const DType dtype = dtype_named(request.settings.text("x_type"));
   const std::int64_t count = request.size(0);
+  if (request.family == "nan_payloads") return {{"x", draw_nan_payloads(request, dtype)}};
+  if (request.family == "halfway") return {{"x", draw_halfway(request, dtype)}};
   if (request.family != "saturating") return {{"x", draw_values(request.family, dtype, {count}, request.seed, "x")}};
   // Around the target's largest number rather than the source's.
   const numerics::Format target = *numerics::find_format(request.settings.text("to"));
@@ -139,27 +181,76 @@ NamedTensors draw_gate_up(const DrawRequest& request) {
           {"up", draw_activations(request.family, DType::kBF16, shape, request.seed, "up")}};
 }
 
-// silu(gate) * up in double, rounded to BF16 where asked for, as FP32.
-std::vector<float> swiglu_values(const NamedTensors& inputs, bool to_bf16) {
+// silu(gate) * up in double, and the magnitudes that its rounding to `type` may have: a fast exp() is within
+// 2 + 1.2 |gate| ulp of FP32, four operations make six more at most.
+struct Product {
+  double value;
+  double low;
+  double high;
+};
+std::vector<Product> swiglu_products(const NamedTensors& inputs, DType type) {
   const std::vector<float> gate = floats_of(input(inputs, "gate"));
   const std::vector<float> up = floats_of(input(inputs, "up"));
-  std::vector<double> product(gate.size());
-  for (std::size_t i = 0; i < gate.size(); ++i)
-    product[i] = numerics::silu(static_cast<double>(gate[i])) * static_cast<double>(up[i]);
-  return floats_of(rounded(product, to_bf16 ? DType::kBF16 : DType::kF32, input(inputs, "gate").shape()));
+  std::vector<Product> products;
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    const auto x = static_cast<double>(gate[i]);
+    const double value = numerics::silu(x) * static_cast<double>(up[i]);
+    const double relative = (8 + 1.2 * std::abs(x)) * 2 * kUnitF32;
+    products.push_back(
+        {value, nearest(std::abs(value) * (1 - relative), type), nearest(std::abs(value) * (1 + relative), type)});
+  }
+  return products;
+}
+
+// Bounds of one block's codes and of its scale: nothing but the reference's where the roundings of its products are
+// certain, else what their ranges allow.
+void bound_block(std::span<const Product> block, numerics::Format format, float scale, std::vector<float>& of_codes,
+                 std::vector<float>& of_scales) {
+  constexpr double kRoundings = 0x1p-22;  // of a scale and a quotient that start from another number
+  double low = 0;
+  double high = 0;
+  for (const Product& product : block) {
+    low = std::max(low, product.low);
+    high = std::max(high, product.high);
+  }
+  const bool certain = low == high;
+  const auto own = static_cast<double>(scale);
+  // The reference's largest lies between the two: any scale is within their ratio of its own.
+  const double ratio = certain || low == 0 ? 1 : high / low * (1 + kRoundings);
+  of_scales.push_back(certain ? 0.0F : static_cast<float>(own * (ratio - 1)));
+  const numerics::EncodeOptions options = numerics::default_encode_options(format);
+  const auto code_value = [&](double quotient) {
+    const std::uint32_t code = numerics::encode(static_cast<float>(quotient), format, options);
+    return static_cast<double>(numerics::decode(code, format));
+  };
+  for (const Product& product : block) {
+    const bool exact = certain && product.low == product.high;
+    const double lowest = code_value(product.low / (own * ratio) * (1 - kRoundings));
+    const double highest = code_value(product.high / own * ratio * (1 + kRoundings));
+    of_codes.push_back(exact ? 0.0F : static_cast<float>(highest - lowest));
+  }
 }
 
 ExpectedOutputs expect_swiglu_quantize(const NamedTensors& inputs, const ContractSettings& settings) {
-  const std::vector<float> values = swiglu_values(inputs, settings.text("between") == "bf16");
+  const DType between = settings.text("between") == "bf16" ? DType::kBF16 : DType::kF32;
   const Tensor& gate = input(inputs, "gate");
-  ExpectedOutputs outputs = quantized_outputs(numerics::quantize(
-      {values, gate.dim(0), gate.dim(1)}, rule_of_settings(settings, {1, numerics::kScaleBlock}), "swiglu"));
-  // An element may be the BF16 number beside the reference's: 2^-7 of it at most, and so may a block's largest.
-  const Tensor& scales = outputs.at("scales").value;
-  std::vector<float> bound;
-  for (const float scale : scales.values<float>())
-    bound.push_back((settings.text("between") == "bf16" ? 0x1p-7F : 0x1p-20F) * scale);
-  outputs.at("scales").bound = Tensor::from<float>(scales.shape(), bound);
+  const std::vector<Product> products = swiglu_products(inputs, between);
+  std::vector<double> values;
+  for (const Product& product : products) values.push_back(product.value);
+  const std::vector<float> narrow = floats_of(rounded(values, between, gate.shape()));
+  const numerics::QuantizeRule rule = rule_of_settings(settings, {1, numerics::kScaleBlock});
+  ExpectedOutputs outputs = quantized_outputs(numerics::quantize({narrow, gate.dim(0), gate.dim(1)}, rule, "swiglu"));
+  std::vector<float> of_codes;
+  std::vector<float> of_scales;
+  const auto cols = static_cast<std::size_t>(gate.dim(1));
+  const auto block = static_cast<std::size_t>(numerics::kScaleBlock);
+  const auto scales = outputs.at("scales").value.values<float>();
+  for (std::size_t row = 0; row < products.size(); row += cols)
+    for (std::size_t col = 0; col < cols; col += block)
+      bound_block(std::span(products).subspan(row + col, std::min(block, cols - col)), rule.format,
+                  scales[of_scales.size()], of_codes, of_scales);
+  outputs.at("codes").bound = Tensor::from<float>(gate.shape(), of_codes);
+  outputs.at("scales").bound = Tensor::from<float>(outputs.at("scales").value.shape(), of_scales);
   return outputs;
 }
 
@@ -209,6 +300,7 @@ Contract cast_contract() {
                        choice_setting("rounding", {"nearest", "zero"}, "to nearest even, or toward zero")};
   contract.shapes = {{1}, {4099}};
   for (const InputFamily family : input_families()) contract.families.emplace_back(to_string(family));
+  contract.families.insert(contract.families.end(), {"nan_payloads", "halfway"});
   contract.draw = draw_cast;
   contract.expect = expect_cast;
   contract.alternatives = cast_alternatives;
@@ -241,15 +333,15 @@ Contract swiglu_contract() {
   contract.inputs = {{"gate", "bf16", "[rows, cols]", "values"}, {"up", "bf16", "[rows, cols]", "values"}};
   contract.outputs = {
       {{"codes", "=format", "[rows, cols]", "codes"},
-       ToleranceClass::kUlp,
-       1,
-       "exp() is not determined to the bit: a product may be the number beside the reference's, 2^-7 off in BF16, and "
-       "the scale likewise, together less than half a step of 2^-3 between codes: one code at most"},
+       ToleranceClass::kBand,
+       0,
+       "exp() is not determined to the bit: a product is within 8 + 1.2 |gate| ulp of FP32 (a fast exp(), four "
+       "operations). Where its rounding and that of its block's largest are one number the code is the reference's, "
+       "else one of those that the two roundings allow"},
       {{"scales", "f32", "[rows, ceil(cols/128)]", "product ~ code * scale"},
        ToleranceClass::kBand,
        0,
-       "the largest product of a block may be the BF16 number beside the reference's: 2^-7 of the scale (2^-20 where "
-       "the product stays in FP32, four operations of 2^-24 and exp() of 2 ulp)"}};
+       "exact where the rounding of the block's largest product is certain, else within the ratio of the two"}};
   contract.settings = quantize_settings({"fp32"});
   contract.settings.push_back(choice_setting("between", {"bf16", "f32"}, "what the product is rounded to"));
   contract.shapes = {{1, 1}, {5, 128}, {33, 300}, {64, 512}};

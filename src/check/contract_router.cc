@@ -80,7 +80,8 @@ std::vector<float> draw_bias(const DrawRequest& request) {
   std::vector<float> bias(static_cast<std::size_t>(request.size(1)));
   if (request.family == "ties") return bias;
   const core::RandomStream stream(request.seed, "bias");
-  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = std::round(256 * (stream.uniform(i) - 0.5F)) / 1024;
+  const float middle = request.family == "negative_bias" ? -1.5F : 0.0F;
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = middle + std::round(256 * (stream.uniform(i) - 0.5F)) / 1024;
   return bias;
 }
 
@@ -95,6 +96,7 @@ std::vector<float> draw_row(const DrawRequest& request, std::int64_t token, std:
     if (request.family == "ties") row[e] = static_cast<float>(stream.word(e) % 3) - 1;
     if (request.family == "one_expert" && e < 8) row[e] += 4;
     if (request.family == "constant") row[e] = 0.5F;
+    if (request.family == "small_affinities") row[e] = std::clamp(0.4F * row[e] - 6, -7.75F, -4.0F);
     row[e] = std::round(row[e] * 64) / 64;
   }
   return row;
@@ -201,7 +203,7 @@ std::vector<Contract> router_contracts() {
                        flag_setting("norm_topk_prob", true, "weights add up to `scale`"),
                        number_setting("scale", "2.5", 1e-6, 1e6, "routed_scaling_factor")};
   contract.shapes = {{1, 32}, {7, 64}, {65, 256}};
-  contract.families = {"normal", "ties", "constant", "one_expert"};
+  contract.families = {"normal", "ties", "constant", "one_expert", "negative_bias", "small_affinities"};
   contract.draw = draw_router;
   contract.expect = expect_router;
   contract.alternatives = router_alternatives;

@@ -82,8 +82,10 @@ ExpectedOutputs expect_cross_entropy(const NamedTensors& inputs, const ContractS
     for (std::int64_t j = 0; j < vocabulary; ++j) {
       const double value = values[i * static_cast<std::size_t>(vocabulary) + static_cast<std::size_t>(j)];
       const double p = j == ids[i] ? weight : std::abs(value);
-      const double ulp = settings.text("gradient_type") == "bf16" ? 1.01 * unit_in_last_place(value, DType::kBF16) : 0;
-      gradient_bound.push_back(ids[i] < 0 ? 0 : static_cast<float>(2 * sum * p + 0x1p-126 + ulp));
+      const double error = 2 * sum * p + 0x1p-126;
+      const bool narrow = settings.text("gradient_type") == "bf16";
+      const float bound = narrow ? rounding_bound(value, error, DType::kBF16) : static_cast<float>(error);
+      gradient_bound.push_back(ids[i] < 0 ? 0 : bound);
     }
   }
   const DType type = dtype_named(settings.text("gradient_type"));
@@ -120,7 +122,9 @@ Contract cross_entropy_contract() {
       {{"dlogits", "=gradient_type", "[tokens, vocabulary]", "0 without a target"},
        ToleranceClass::kBand,
        0,
-       fmt::format("{}; twice, of the softmax (of its weight at the target); in BF16 one ulp more", derivation)}};
+       fmt::format(
+           "{}; twice, of the softmax (of its weight at the target); in BF16 the rounding of any number that near",
+           derivation)}};
   contract.settings = {choice_setting("logits_type", {"f32", "bf16"}, "format of the logits"),
                        choice_setting("gradient_type", {"f32", "bf16"}, "format of their gradient")};
   contract.shapes = {{1, 1}, {7, 300}, {33, 2050}};
@@ -160,6 +164,7 @@ ExpectedOutputs expect_adamw(const NamedTensors& inputs, const ContractSettings&
   train::adamw_step(w.mutable_values<float>(), grad.values<float>(), m.mutable_values<std::uint16_t>(),
                     v.mutable_values<std::uint16_t>(), rule, step);
   const std::vector<float> before_m = floats_of(input(inputs, "m"));
+  const std::vector<float> before_v = floats_of(input(inputs, "v"));
   const std::vector<float> before_w = floats_of(input(inputs, "w"));
   const std::vector<float> new_m = floats_of(m);
   const std::vector<float> new_v = floats_of(v);
@@ -167,21 +172,35 @@ ExpectedOutputs expect_adamw(const NamedTensors& inputs, const ContractSettings&
   const auto g = grad.values<float>();
   const double rate = step.learning_rate / (1 - numerics::pow(rule.beta1, static_cast<double>(step.number)));
   const double correction = std::sqrt(1 - numerics::pow(rule.beta2, static_cast<double>(step.number)));
+  // 1 - beta^t in FP32, of a beta in FP32, is off by t beta^t / (1 - beta^t) 2^-24; there are ten more roundings.
+  const auto of_correction = [&](double beta) {
+    const auto t = static_cast<double>(step.number);
+    const double power = numerics::pow(beta, t);
+    return t * power / (1 - power);
+  };
+  const double roundings = 10 + of_correction(rule.beta1) + of_correction(rule.beta2);
+  const bool from_rounded = settings.text("moment_use") == "update_from_rounded";
   std::vector<float> w_bound;
   std::vector<float> m_bound;
   std::vector<float> v_bound;
   for (std::size_t i = 0; i < new_w.size(); ++i) {
-    const double terms = std::abs(rule.beta1 * static_cast<double>(before_m[i])) +
-                         std::abs((1 - rule.beta1) * static_cast<double>(g[i]));
-    m_bound.push_back(static_cast<float>(4 * kUnitF32 * terms +
-                                         1.01 * unit_in_last_place(static_cast<double>(new_m[i]), DType::kBF16)));
-    v_bound.push_back(static_cast<float>(1.01 * unit_in_last_place(static_cast<double>(new_v[i]), DType::kBF16)));
-    // The update's relative error: of m as above, of sqrt(v) half of v's, and ten roundings.
+    const double gradient = g[i];
+    const double kept_m = rule.beta1 * static_cast<double>(before_m[i]);
+    const double kept_v = rule.beta2 * static_cast<double>(before_v[i]);
+    // 1 - beta may have been taken in FP32: off by 2^-24 of 1.
+    const double m_error =
+        kUnitF32 * (4 * (std::abs(kept_m) + std::abs((1 - rule.beta1) * gradient)) + std::abs(gradient));
+    const double exact_v = kept_v + (1 - rule.beta2) * gradient * gradient;
+    m_bound.push_back(rounding_bound(kept_m + (1 - rule.beta1) * gradient, m_error, DType::kBF16));
+    v_bound.push_back(rounding_bound(exact_v, kUnitF32 * (4 * exact_v + gradient * gradient), DType::kBF16));
+    // The update's error: what the moments that move the weight may be off by (of sqrt(v) half of v's), ten roundings.
     const double root = std::sqrt(static_cast<double>(new_v[i])) / correction + rule.epsilon;
     const double update = rate * std::abs(static_cast<double>(new_m[i])) / root;
-    const double of_v = new_v[i] == 0 ? 0 : 0.5 * static_cast<double>(v_bound.back()) / static_cast<double>(new_v[i]);
-    w_bound.push_back(static_cast<float>(rate * static_cast<double>(m_bound.back()) / root + update * of_v +
-                                         10 * kUnitF32 * update +
+    const double of_m = from_rounded ? static_cast<double>(m_bound.back()) : m_error;
+    const double of_v = !from_rounded   ? (new_v[i] == 0 ? 0 : 0.5 * kUnitF32 * (4 + gradient * gradient / exact_v))
+                        : new_v[i] == 0 ? 0
+                                        : 0.5 * static_cast<double>(v_bound.back()) / static_cast<double>(new_v[i]);
+    w_bound.push_back(static_cast<float>(rate * of_m / root + update * of_v + roundings * kUnitF32 * update +
                                          3 * kUnitF32 * std::abs(static_cast<double>(before_w[i]))));
   }
   const Shape& shape = w.shape();
@@ -205,18 +224,20 @@ Contract adamw_contract() {
                      {"grad", "f32", "[n]", "gradient"},
                      {"m", "bf16", "[n]", "first moment"},
                      {"v", "bf16", "[n]", "second moment"}};
-  contract.outputs = {{{"w", "f32", "[n]", "weights"},
-                       ToleranceClass::kBand,
-                       0,
-                       "what one BF16 ulp of each moment moves, ten roundings of the update, three of the weight"},
-                      {{"m", "bf16", "[n]", "first moment"},
-                       ToleranceClass::kBand,
-                       0,
-                       "two products and a sum in FP32: 4 x 2^-24 of their magnitudes; then one BF16 ulp"},
-                      {{"v", "bf16", "[n]", "second moment"},
-                       ToleranceClass::kBand,
-                       0,
-                       "a sum of positive terms in FP32, within 2^-22; then one BF16 ulp"}};
+  contract.outputs = {
+      {{"w", "f32", "[n]", "weights"},
+       ToleranceClass::kBand,
+       0,
+       "ten roundings of the update, bias corrections in FP32, three roundings of the weight; and what a moment moves "
+       "whose rounding to "
+       "BF16 may be either of two neighbours"},
+      {{"m", "bf16", "[n]", "first moment"},
+       ToleranceClass::kBand,
+       0,
+       "two products and a sum in FP32: 4 x 2^-24 of their magnitudes, 1 - beta off by 2^-24; right is the rounding to "
+       "BF16 of "
+       "any number within that of the exact one"},
+      {{"v", "bf16", "[n]", "second moment"}, ToleranceClass::kBand, 0, "the same of a sum of positive terms"}};
   contract.settings = {
       number_setting("learning_rate", "2.2e-4", 0, 1, "of the step"),
       number_setting("beta1", "0.9", 1e-6, 0.999999, "decay of m"),

@@ -42,30 +42,8 @@ bool same_bytes(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.nbytes() == b.nbytes() && std::ranges::equal(a.bytes(), b.contiguous().bytes());
 }
 
-}  // namespace
-
-PackSummary write_kernel_pack(const ValidationRequest& request, const std::string& path, bool with_expected) {
-  if (!io::is_container(path))
-    core::fail_input("{}: expected a name that ends in .npz, .safetensors, .h5 or .hdf5", path);
-  PackSummary summary;
-  NamedTensors arrays;
-  for (const CaseId& id : cases_of(request)) {
-    const NamedTensors inputs = draw_case(request, id);
-    if (with_expected)
-      for (const auto& [name, expected] : request.contract->expect(inputs, request.settings))
-        arrays.emplace(fmt::format("{}/expected.{}", id.name(), name), expected.value);
-    for (const auto& [name, tensor] : inputs) arrays.emplace(fmt::format("{}/{}", id.name(), name), tensor);
-    ++summary.cases;
-  }
-  summary.arrays = arrays.size();
-  for (const auto& [name, tensor] : arrays) summary.bytes += tensor.nbytes();
-  arrays.emplace(kManifest, manifest_of(request));
-  io::save_arrays(path, arrays);
-  return summary;
-}
-
-ValidationRequest read_kernel_pack(const std::string& path) {
-  const NamedTensors arrays = io::load_arrays(path);
+// What the manifest among `arrays` asks for.
+ValidationRequest read_manifest(const NamedTensors& arrays, const std::string& path) {
   const auto found = arrays.find(kManifest);
   if (found == arrays.end())
     core::fail_input("{}: has no array '{}', expected a pack of lastbit check kernel", path, kManifest);
@@ -88,16 +66,51 @@ ValidationRequest read_kernel_pack(const std::string& path) {
     if (std::ranges::find(request.shapes, id.sizes) == request.shapes.end()) request.shapes.push_back(id.sizes);
   }
   reader.finish();
+  return request;
+}
+
+}  // namespace
+
+PackSummary write_kernel_pack(const ValidationRequest& request, const std::string& path, bool with_expected) {
+  if (!io::is_container(path))
+    core::fail_input("{}: expected a name that ends in .npz, .safetensors, .h5 or .hdf5", path);
+  PackSummary summary;
+  NamedTensors arrays;
+  for (const CaseId& id : cases_of(request)) {
+    const NamedTensors inputs = draw_case(request, id);
+    if (with_expected)
+      for (const auto& [name, expected] : request.contract->expect(inputs, request.settings))
+        arrays.emplace(fmt::format("{}/expected.{}", id.name(), name), expected.value);
+    for (const auto& [name, tensor] : inputs) arrays.emplace(fmt::format("{}/{}", id.name(), name), tensor);
+    ++summary.cases;
+  }
+  summary.arrays = arrays.size();
+  for (const auto& [name, tensor] : arrays) summary.bytes += tensor.nbytes();
+  arrays.emplace(kManifest, manifest_of(request));
+  io::save_arrays(path, arrays);
+  return summary;
+}
+
+ValidationRequest read_kernel_pack(const std::string& path) { return read_kernel_pack(io::load_arrays(path), path); }
+
+ValidationRequest read_kernel_pack(const NamedTensors& arrays, const std::string& path) {
+  const ValidationRequest request = read_manifest(arrays, path);
+  const auto key_of = [](const CaseId& id, const std::string& input) { return fmt::format("{}/{}", id.name(), input); };
+  for (const CaseId& id : cases_of(request))
+    for (const ContractArray& input : request.contract->inputs) {
+      const bool scale = input.name.starts_with("scale_");  // not there where the settings ask for none
+      if (!scale && !arrays.contains(key_of(id, input.name)))
+        core::fail_input("{}: has no array '{}', which its manifest promises", path, key_of(id, input.name));
+    }
   for (const CaseId& id : cases_of(request))
     for (const auto& [input_name, tensor] : draw_case(request, id)) {
-      const std::string key = fmt::format("{}/{}", id.name(), input_name);
-      const auto given_input = arrays.find(key);
+      const auto given_input = arrays.find(key_of(id, input_name));
       if (given_input == arrays.end())
-        core::fail_input("{}: has no array '{}', which its manifest promises", path, key);
+        core::fail_input("{}: has no array '{}', which its manifest promises", path, key_of(id, input_name));
       if (!same_bytes(tensor, given_input->second))
         core::fail_input(
-            "{}: array '{}' is not what seed {} draws: the pack was changed, or written by another version", path, key,
-            request.seed);
+            "{}: array '{}' is not what seed {} draws: the pack was changed, or written by another version", path,
+            key_of(id, input_name), request.seed);
     }
   return request;
 }

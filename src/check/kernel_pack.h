@@ -23,6 +23,8 @@ PackSummary write_kernel_pack(const ValidationRequest& request, const std::strin
 // What a pack was written for. Errors (bad input): a file without a manifest, or with one that cannot be read, and
 // inputs that are not those of the manifest.
 [[nodiscard]] ValidationRequest read_kernel_pack(const std::string& path);
+// The same of arrays in memory; `name` starts every message. Inputs are drawn only where the arrays have their names.
+[[nodiscard]] ValidationRequest read_kernel_pack(const tensor::NamedTensors& arrays, const std::string& name);
 
 // The kernel that wrote `path`. Errors (bad input): as io::load_arrays(), and a file without any array CASE/OUTPUT of
 // the request.

@@ -44,6 +44,13 @@ void compare_runs(const KernelRun& run, const std::string& name, const Tensor& r
   const Tensor& first = run.results[0].at(name);
   const Tensor& second = run.results[1].at(name);
   const std::size_t width = tensor::size_of(first.dtype());
+  if (first.dtype() != second.dtype() || first.shape() != second.shape()) {
+    findings.push_back({FindingKind::kNondeterministic,
+                        fmt::format("{}: {} {} in one run and {} {} in another on the same inputs", name,
+                                    tensor::name(first.dtype()), tensor::to_string(first.shape()),
+                                    tensor::name(second.dtype()), tensor::to_string(second.shape()))});
+    return;
+  }
   if (first.nbytes() != reference.nbytes() ||
       std::memcmp(first.bytes().data(), second.bytes().data(), first.nbytes()) == 0)
     return;

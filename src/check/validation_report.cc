@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/version.h"
+#include "io/html_page.h"
 
 namespace lastbit::check {
 namespace {
@@ -47,30 +48,6 @@ nlohmann::json verdict_json(const OutputVerdict& verdict) {
   return object;
 }
 
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        // XML has no other control characters.
-        result += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? '?' : c;
-    }
-  }
-  return result;
-}
-
 std::string case_status(const CaseReport& report) {
   return report.skipped ? "skipped" : report.failed() ? "failed" : "passed";
 }
@@ -92,9 +69,10 @@ std::string map_svg(const OutputVerdict& verdict, const std::string& label) {
   const double width = kSide / static_cast<double>(std::max(map.rows, map.cols));
   const double w = width * static_cast<double>(map.cols);
   const double h = width * static_cast<double>(map.rows);
-  std::string svg =
-      fmt::format(R"(<svg viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" role="img" aria-label="{}"><title>{}</title>)",
-                  kLeft + kSide + 8, kTop + std::max(h, 30.0) + 26, kLeft + kSide + 8, escaped(label), escaped(label));
+  std::string svg = fmt::format(
+      R"(<svg class="picture" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" role="img" aria-label="{}"><title>{}</title>)",
+      kLeft + kSide + 8, kTop + std::max(h, 30.0) + 26, kLeft + kSide + 8, io::xml_escaped(label),
+      io::xml_escaped(label));
   svg +=
       fmt::format(R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="ground"/>)", kLeft, kTop, w, h);
   for (std::int64_t i = 0; i < map.rows; ++i)
@@ -138,8 +116,8 @@ std::string histogram_svg(const OutputVerdict& verdict, const std::string& label
   const double height = kRow * static_cast<double>(bars.size()) + 40;
   const double largest = std::log10(1.0 + static_cast<double>(std::max<std::int64_t>(verdict.elements, 1)));
   std::string svg = fmt::format(
-      R"(<svg viewBox="0 0 350 {0:.0f}" width="350" role="img" aria-label="{1}"><title>{1}</title><text x="0" y="12">ulps</text><text x="{2:.0f}" y="12">elements (logarithmic)</text>)",
-      height, escaped(label), kLeft);
+      R"(<svg class="picture" viewBox="0 0 350 {0:.0f}" width="350" role="img" aria-label="{1}"><title>{1}</title><text x="0" y="12">ulps</text><text x="{2:.0f}" y="12">elements (logarithmic)</text>)",
+      height, io::xml_escaped(label), kLeft);
   double y = 20;
   for (const auto& [name, count] : bars) {
     const double length = kBar * std::log10(1.0 + static_cast<double>(count)) / largest;
@@ -151,27 +129,15 @@ std::string histogram_svg(const OutputVerdict& verdict, const std::string& label
   return svg + "</svg>";
 }
 
-constexpr const char* kStyle = R"(<style>
-:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d5dae0;--good:#1a7f37;--bad:#99201e;--wash:#f4f6f8}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--paper:#14171a;--soft:#9aa4ae;--line:#39414a;--good:#4fb96b;--bad:#f0807d;--wash:#1d2126}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1080px;margin:0 auto;padding:16px}
-h1,h2,h3,li{overflow-wrap:anywhere}h1{font-size:22px;margin:0 0 4px}h2{font-size:17px;margin:28px 0 8px}h3{font-size:15px;margin:20px 0 4px}
-p{margin:4px 0}.soft{color:var(--soft)}.pass{color:var(--good)}.fail{color:var(--bad)}
-.scroll{overflow-x:auto}table{border-collapse:collapse;min-width:100%}th,td{text-align:left;padding:4px 12px 4px 0;border-bottom:1px solid var(--line);white-space:nowrap}
-td.long{white-space:normal;min-width:260px}ul{margin:4px 0;padding-left:20px}code{font-family:ui-monospace,monospace;font-size:13px;overflow-wrap:anywhere}
-.pictures{display:flex;flex-wrap:wrap;gap:16px}svg{max-width:100%;height:auto;background:var(--wash);border-radius:6px;padding:4px;box-sizing:border-box}
-svg text{font:11px system-ui,sans-serif;fill:var(--ink)}svg .ground{fill:var(--paper);stroke:var(--line)}svg .good{fill:var(--good)}svg .bad{fill:var(--bad)}
-</style>)";
-
 std::string findings_html(const CaseReport& report) {
   std::string html = "<ul>";
   for (const Finding& finding : report.findings)
-    html += fmt::format("<li><b>{}</b> <code>{}</code></li>", to_string(finding.kind), escaped(finding.text));
+    html += fmt::format("<li><b>{}</b> <code>{}</code></li>", to_string(finding.kind), io::xml_escaped(finding.text));
   return html + "</ul>";
 }
 
 std::string failed_case_html(const CaseReport& report) {
-  std::string html = fmt::format("<h3>{}</h3>{}", escaped(report.id.name()), findings_html(report));
+  std::string html = fmt::format("<h3>{}</h3>{}", io::xml_escaped(report.id.name()), findings_html(report));
   html += R"(<div class="pictures">)";
   for (const OutputVerdict& verdict : report.outputs) {
     if (verdict.match() || !verdict.difference.empty()) continue;
@@ -195,9 +161,9 @@ std::string power_html(const Validation& validation) {
     const OutputPower& power = validation.power[i];
     const ContractOutput& output = validation.contract->outputs[i];
     html += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{} of {}</td><td>{} of {}</td><td>{} of {}</td><td class=\"long\">{}</td></tr>",
+        "<tr><td>{}</td><td>{}</td><td>{} of {}</td><td>{} of {}</td><td>{} of {}</td><td class=\"words\">{}</td></tr>",
         power.output, describe_tolerance(output), power.zeros, power.cases, power.one_element, power.cases,
-        power.wrong_scale, power.cases, escaped(output.derivation));
+        power.wrong_scale, power.cases, io::xml_escaped(output.derivation));
   }
   return html + "</table></div>";
 }
@@ -210,7 +176,7 @@ std::string cases_html(const Validation& validation) {
     std::uint64_t worst = 0;
     for (const OutputVerdict& verdict : report.outputs) worst = std::max(worst, verdict.worst_ulp);
     html += fmt::format("<tr><td>{}</td><td class=\"{}\">{}</td><td>{}</td><td>{:.2f}</td><td>{:.2f}</td></tr>",
-                        escaped(report.id.name()),
+                        io::xml_escaped(report.id.name()),
                         report.failed()  ? "fail"
                         : report.skipped ? "soft"
                                          : "pass",
@@ -281,16 +247,16 @@ std::string validation_junit(const Validation& validation) {
   xml += fmt::format(
       "  <properties>\n    <property name=\"implementation\" value=\"{}\"/>\n    <property name=\"seed\" "
       "value=\"{}\"/>\n    <property name=\"settings\" value=\"{}\"/>\n  </properties>\n",
-      escaped(validation.implementation), validation.seed, escaped(settings_text(validation)));
+      io::xml_escaped(validation.implementation), validation.seed, io::xml_escaped(settings_text(validation)));
   for (const CaseReport& report : validation.cases) {
     xml += fmt::format("  <testcase classname=\"lastbit.{}\" name=\"{}\" time=\"{:.6f}\"", validation.contract->name,
-                       escaped(report.id.name()), report.candidate_s);
+                       io::xml_escaped(report.id.name()), report.candidate_s);
     if (report.passed()) {
       xml += "/>\n";
       continue;
     }
     xml += ">\n";
-    if (report.skipped) xml += fmt::format("    <skipped message=\"{}\"/>\n", escaped(report.skip_reason));
+    if (report.skipped) xml += fmt::format("    <skipped message=\"{}\"/>\n", io::xml_escaped(report.skip_reason));
     if (report.failed()) {
       const char* const kind = std::ranges::any_of(report.findings, is_error) ? "error" : "failure";
       std::string text;
@@ -298,7 +264,7 @@ std::string validation_junit(const Validation& validation) {
         text += fmt::format("{}: {}\n", to_string(finding.kind), finding.text);
       for (const std::string& cause : validation.causes) text += "cause: " + cause + "\n";
       xml += fmt::format("    <{0} type=\"{1}\" message=\"{2}\">{3}</{0}>\n", kind, to_string(report.findings[0].kind),
-                         escaped(report.findings[0].text), escaped(text));
+                         io::xml_escaped(report.findings[0].text), io::xml_escaped(text));
     }
     xml += "  </testcase>\n";
   }
@@ -309,21 +275,17 @@ std::string validation_html(const Validation& validation) {
   constexpr std::int64_t kMostPictures = 24;
   const std::string title = fmt::format("{}: {}", validation.contract->name, validation.implementation);
   std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\"><title>{}</title>{}</head><body>",
-      escaped(title), kStyle);
-  html += fmt::format(
       "<h1>{}</h1><p class=\"soft\">{}. Held against contract <b>{}</b> by lastbit {}, seed "
       "{}.</p><p><code>{}</code></p>",
-      escaped(validation.implementation), escaped(validation.contract->description), validation.contract->name,
-      core::version(), validation.seed, escaped(settings_text(validation)));
+      io::xml_escaped(validation.implementation), io::xml_escaped(validation.contract->description),
+      validation.contract->name, core::version(), validation.seed, io::xml_escaped(settings_text(validation)));
   html += fmt::format("<p class=\"{}\"><b>{}</b>: {} of {} cases passed, {} failed, {} skipped, in {:.1f} s</p>",
                       validation.passed() ? "pass" : "fail", validation.passed() ? "Accepted" : "Rejected",
                       validation.count(&CaseReport::passed), validation.cases.size(),
                       validation.count(&CaseReport::failed), validation.skipped(), validation.seconds);
   if (!validation.causes.empty()) {
     html += "<h2>What the differences look like</h2><ul>";
-    for (const std::string& cause : validation.causes) html += fmt::format("<li>{}</li>", escaped(cause));
+    for (const std::string& cause : validation.causes) html += fmt::format("<li>{}</li>", io::xml_escaped(cause));
     html += "</ul>";
   }
   html += power_html(validation);
@@ -338,7 +300,7 @@ std::string validation_html(const Validation& validation) {
     }
     html += failed_case_html(report);
   }
-  return html + cases_html(validation) + "</body></html>\n";
+  return io::html_page(title, html + cases_html(validation));
 }
 
 }  // namespace lastbit::check

@@ -1,4 +1,4 @@
-// A validation as files: JSON for programs, JUnit XML for CI, one HTML page for people.
+// A validation as text for a terminal, and as files: JSON for programs, JUnit XML for CI, one HTML page for people.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -7,6 +7,9 @@
 #include "check/validation.h"
 
 namespace lastbit::check {
+
+// Verdict, times, findings of the first dozen failed cases, causes and power, a line each.
+[[nodiscard]] std::string validation_text(const Validation& validation);
 
 [[nodiscard]] nlohmann::json validation_json(const Validation& validation);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "io/html_page.h"
 #include "io/svg_chart.h"
 #include "model/weight_specs.h"
 #include "ops/load_metrics.h"

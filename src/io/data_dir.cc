@@ -10,11 +10,23 @@ namespace lastbit::io {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+std::string& chosen_folder() {
+  static std::string folder;
+  return folder;
+}
+
+}  // namespace
+
+void set_data_dir(const std::string& folder) { chosen_folder() = folder; }
+
 std::string data_dir() {
   if (const char* chosen = std::getenv("LASTBIT_DATA"); chosen != nullptr && *chosen != '\0') {
     if (!fs::is_directory(chosen)) core::fail_input("LASTBIT_DATA={}: no such folder", chosen);
     return chosen;
   }
+  if (!chosen_folder().empty()) return chosen_folder();
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (error) core::fail_io("cannot find the program's own path: {}; set LASTBIT_DATA", error.message());

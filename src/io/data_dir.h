@@ -5,8 +5,12 @@
 
 namespace lastbit::io {
 
-// The folder `data`: the environment variable LASTBIT_DATA if set, else beside the source of a build tree
-// (PROGRAM/../../data), else where `install` puts it (PROGRAM/../share/lastbit/data). An error names all of them.
+// For a program that is not Lastbit's, such as an interpreter: where data_dir() finds it unless LASTBIT_DATA is set.
+void set_data_dir(const std::string& folder);
+
+// The folder `data`: the environment variable LASTBIT_DATA if set, else what set_data_dir() said, else beside the
+// source of a build tree (PROGRAM/../../data), else where `install` puts it (PROGRAM/../share/lastbit/data). An error
+// names all of them.
 [[nodiscard]] std::string data_dir();
 
 // The path of `relative` ("models/deepseek-v3.json") below data_dir(); bad input if it is not there.

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <limits>
 
+#include "io/html_page.h"
+
 namespace lastbit::io {
 namespace {
 
@@ -78,11 +80,11 @@ struct Range {
 using Points = std::vector<std::pair<double, double>>;
 
 // Points that can be drawn, thinned; on the logarithm's scale where asked for.
-Points drawable(const Points& points, bool log_y) {
+Points drawable(const Points& points, bool log_y, bool every_point) {
   Points sound;
   for (const auto& [x, y] : points)
     if (std::isfinite(x) && std::isfinite(y) && (!log_y || y > 0)) sound.emplace_back(x, log_y ? std::log10(y) : y);
-  if (sound.size() <= kMostPoints) return sound;
+  if (every_point || sound.size() <= kMostPoints) return sound;
   const std::size_t group = (sound.size() + kMostPoints - 1) / kMostPoints;
   Points thin;
   for (std::size_t begin = 0; begin < sound.size(); begin += group) {
@@ -124,6 +126,15 @@ class Plot {
                      R"(text-anchor="end" fill="#444")");
     out += text_at((kLeft + kWidth - kRight) / 2, kChartHeight - 8, chart_.x_label, R"(text-anchor="middle")");
     return out + sideways(14, (kTop + base) / 2, chart_.y_label) + "\n";
+  }
+
+  [[nodiscard]] std::string limit(const ChartLimit& limit) const {
+    const double y = down(chart_.log_y ? std::log10(limit.y) : limit.y);
+    return fmt::format(
+               R"(<path d="M{:.1f} {:.1f}H{:.1f}" stroke="#cc8420" stroke-width="1.6" stroke-dasharray="5 3"/>)", kLeft,
+               y, kWidth - kRight) +
+           text_at(kWidth - kRight, y + 14, fmt::format("{} {}", limit.name, short_number(limit.y)),
+                   R"(text-anchor="end" fill="#8a5a10")");
   }
 
  private:
@@ -189,29 +200,6 @@ std::string heat_scale(const HeatMap& map) {
 
 }  // namespace
 
-std::string xml_escaped(std::string_view text) {
-  std::string out;
-  for (const char symbol : text) {
-    switch (symbol) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += symbol;
-    }
-  }
-  return out;
-}
-
 std::string line_chart_svg(const LineChart& chart) {
   std::string out =
       opening(chart.title, fmt::format("{}: {} over {}", chart.title, chart.y_label, chart.x_label), kChartHeight);
@@ -219,7 +207,7 @@ std::string line_chart_svg(const LineChart& chart) {
   Range x;
   Range y;
   for (const ChartSeries& series : chart.series) {
-    all.push_back(drawable(series.points, chart.log_y));
+    all.push_back(drawable(series.points, chart.log_y, chart.steps));
     for (const auto& [at, value] : all.back()) {
       x.add(at);
       y.add(value);
@@ -228,6 +216,7 @@ std::string line_chart_svg(const LineChart& chart) {
   if (x.empty()) return out + text_at(kLeft, kChartHeight / 2, "nothing was recorded", "") + "</svg>\n";
   if (chart.y_low) y.low = chart.log_y ? std::log10(*chart.y_low) : *chart.y_low;
   if (chart.y_high) y.high = chart.log_y ? std::log10(*chart.y_high) : *chart.y_high;
+  if (chart.limit) y.add(chart.log_y ? std::log10(chart.limit->y) : chart.limit->y);
   x.widen();
   y.widen();
   const Plot plot(chart, x, y);
@@ -235,8 +224,10 @@ std::string line_chart_svg(const LineChart& chart) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].empty()) continue;
     std::string path;
-    for (const auto& [at, value] : all[i])
-      path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", plot.across(at), plot.down(value));
+    for (const auto& [at, value] : all[i]) {
+      const char* move = path.empty() ? "M{:.1f} {:.1f}" : chart.steps ? "H{:.1f}V{:.1f}" : "L{:.1f} {:.1f}";
+      path += fmt::format(fmt::runtime(move), plot.across(at), plot.down(value));
+    }
     out += fmt::format(R"(<path d="{}" fill="none" stroke="{}" stroke-width="1.6"><title>{}</title></path>)", path,
                        kColours.at(i % kColours.size()), xml_escaped(chart.series[i].name));
     if (all[i].size() == 1)
@@ -244,6 +235,7 @@ std::string line_chart_svg(const LineChart& chart) {
                          plot.down(all[i][0].second), kColours.at(i % kColours.size()));
     out += '\n';
   }
+  if (chart.limit) out += plot.limit(*chart.limit);
   return out + legend(chart.series) + "</svg>\n";
 }
 
@@ -287,22 +279,6 @@ std::string heat_map_svg(const HeatMap& map) {
                      kTop, kWidth - left - kRight, base - kTop);
   out += text_at((left + kWidth) / 2, base + 34, map.x_label, R"(text-anchor="middle")");
   return out + sideways(13, (kTop + base) / 2, map.y_label) + "</svg>\n";
-}
-
-std::string html_page(std::string_view title, std::string_view body) {
-  return fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{0}</title>\n<style>\n"
-      "body {{ font: 16px/1.5 sans-serif; margin: 0 auto; padding: 16px; max-width: 1240px; color: #1b1b1b; "
-      "background: #fff }}\n"
-      "h1 {{ font-size: 1.5rem }} h2 {{ font-size: 1.15rem; margin-top: 2rem }}\n"
-      ".charts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px }}\n"
-      ".charts > svg {{ width: 100%; height: auto; border: 1px solid #ddd; border-radius: 6px }}\n"
-      ".table {{ overflow-x: auto }}\n"
-      "table {{ border-collapse: collapse }} th, td {{ text-align: left; padding: 3px 12px 3px 0; "
-      "border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums }}\n"
-      "</style>\n</head>\n<body>\n{1}</body>\n</html>\n",
-      xml_escaped(title), body);
 }
 
 }  // namespace lastbit::io

@@ -1,4 +1,4 @@
-// Pictures of numbers as SVG text, for pages that need no network: line charts and heat maps.
+// Pictures of numbers as SVG text, for pages that need no network (io/html_page.h): line charts and heat maps.
 //
 // They are 480 units wide, so that the letters are readable on a telephone; every one has a title and a label for
 // screen readers, and units on its axes.
@@ -17,6 +17,12 @@ struct ChartSeries {
   std::vector<std::pair<double, double>> points;  // x ascending; those that are not finite are left out
 };
 
+// A line across the chart, with its name.
+struct ChartLimit {
+  double y = 0;
+  std::string name;
+};
+
 struct LineChart {
   std::string title;
   std::string x_label;
@@ -25,9 +31,12 @@ struct LineChart {
   bool log_y = false;  // values of 0 and less are left out
   std::optional<double> y_low = {};
   std::optional<double> y_high = {};
+  bool steps = false;  // a level holds until the next point; every point is drawn
+  std::optional<ChartLimit> limit = {};
 };
 
-// Series of more than 400 points are drawn as means of equal numbers of neighbours. A chart without points says so.
+// Series of more than 400 points (unless `steps`) are drawn as means of equal numbers of neighbours. A chart without
+// points says so.
 [[nodiscard]] std::string line_chart_svg(const LineChart& chart);
 
 struct HeatMap {
@@ -42,11 +51,5 @@ struct HeatMap {
   double high = 1;                          // dark
 };
 [[nodiscard]] std::string heat_map_svg(const HeatMap& map);
-
-// For text inside XML and HTML.
-[[nodiscard]] std::string xml_escaped(std::string_view text);
-
-// A page around `body`, with the style that these pictures expect: two columns where there is room.
-[[nodiscard]] std::string html_page(std::string_view title, std::string_view body);
 
 }  // namespace lastbit::io

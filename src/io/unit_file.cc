@@ -160,4 +160,19 @@ Unit find_unit(const std::string& name_or_file) {
   return plus == std::string::npos ? unit : numerics::with_variants(unit, name_or_file.substr(plus + 1));
 }
 
+numerics::MmaRule find_rule(const std::string& unit, const std::string& a_type, const std::string& b_type,
+                            const std::string& d_type) {
+  const numerics::Unit found = find_unit(unit);
+  const auto type = [&](const std::string& name) { return numerics::find_operand_type(found, name); };
+  return numerics::rule_of(found, type(a_type), type(b_type), type(d_type));
+}
+
+numerics::MmaRule find_gemm_rule(const std::string& policy, const std::string& unit, const std::string& a_type,
+                                 const std::string& b_type) {
+  const numerics::GemmPolicy& chosen = numerics::find_gemm_policy(policy);
+  const std::string operand(numerics::name(chosen.operand));
+  return find_rule(unit.empty() ? chosen.unit : unit, a_type.empty() ? operand : a_type,
+                   b_type.empty() ? operand : b_type, "f32");
+}
+
 }  // namespace lastbit::io

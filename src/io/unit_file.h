@@ -31,4 +31,12 @@ namespace lastbit::io {
 // "hopper_wgmma+zero_in_e". Errors: as load_units, and unknown names.
 [[nodiscard]] numerics::Unit find_unit(const std::string& name_or_file);
 
+// The rule of the unit's row for operands and accumulator of these types, as numerics::find_operand_type() names them.
+// Errors: as find_unit(), and types that the unit does not have.
+[[nodiscard]] numerics::MmaRule find_rule(const std::string& unit, const std::string& a_type, const std::string& b_type,
+                                          const std::string& d_type);
+// The same for a GEMM: `policy` (numerics::find_gemm_policy) says what is left empty.
+[[nodiscard]] numerics::MmaRule find_gemm_rule(const std::string& policy, const std::string& unit,
+                                               const std::string& a_type, const std::string& b_type);
+
 }  // namespace lastbit::io

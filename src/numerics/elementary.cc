@@ -86,6 +86,17 @@ double log(double x) {
   return exponent * kLn2High + (f - (s * (f - rest) - exponent * kLn2Low));
 }
 
+SineAndCosine sin_cos(double x) {
+  if (!is_finite(x)) return {kNan, kNan};
+  const ReducedAngle angle = reduce_angle(x);
+  const double sine = sin_kernel(angle.remainder);
+  const double cosine = cos_kernel(angle.remainder);
+  const bool turned = (angle.quadrant & 1) != 0;
+  const double along = turned ? cosine : sine;
+  const double across = turned ? sine : cosine;
+  return {(angle.quadrant & 2) != 0 ? -along : along, angle.quadrant == 1 || angle.quadrant == 2 ? -across : across};
+}
+
 double sin(double x) {
   if (!is_finite(x)) return kNan;
   const ReducedAngle angle = reduce_angle(x);

@@ -12,6 +12,11 @@ namespace lastbit::numerics {
 // Any finite argument, however large: the reduction modulo pi/2 is exact (see angle.h). Infinities give NaN.
 [[nodiscard]] double sin(double x);
 [[nodiscard]] double cos(double x);
+struct SineAndCosine {
+  double sine;
+  double cosine;
+};
+[[nodiscard]] SineAndCosine sin_cos(double x);  // {sin(x), cos(x)}, with one reduction
 [[nodiscard]] double tanh(double x);
 // x^y = exp(y log x) for x > 0: relative error about |y log x| double ulp, so good to float for |y log x| < 1e6.
 [[nodiscard]] double pow(double x, double y);

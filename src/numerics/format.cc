@@ -100,6 +100,24 @@ std::uint32_t encode_scale(float value, const EncodeOptions& options) {
   return code == kScaleNan && options.overflow == Overflow::kSaturate ? kScaleNan - 1 : code;
 }
 
+// What encode() does with nearly every number, at once: a value whose exponent is that of a normal number of the
+// format, to nearest even, in integer arithmetic on FP32's code. Nothing where it rounds beyond the largest finite
+// number.
+std::optional<std::uint32_t> encode_normal(std::uint32_t bits, const FormatDescriptor& d) {
+  constexpr int kBias = 127;
+  constexpr int kFractionBits = 23;
+  const auto field = static_cast<int>(bits >> kFractionBits & 0xff);
+  if (field == 0xff || field <= kBias - d.bias) return std::nullopt;
+  // In the format's bias, the fraction below the grid added to half of it: a carry goes into the exponent.
+  std::uint32_t magnitude = (bits & 0x7fffffffu) - (static_cast<std::uint32_t>(kBias - d.bias) << kFractionBits);
+  if (const int dropped = kFractionBits - d.fraction_bits; dropped > 0) {
+    const std::uint32_t odd = magnitude >> dropped & 1;
+    magnitude = (magnitude + (1u << (dropped - 1)) - 1 + odd) >> dropped;
+  }
+  if (magnitude > d.max_finite_code()) return std::nullopt;
+  return (bits >> 31 != 0 ? d.sign_code() : 0) | magnitude;
+}
+
 }  // namespace
 
 std::uint32_t FormatDescriptor::max_finite_code() const {
@@ -188,6 +206,8 @@ EncodeOptions default_encode_options(Format format, Convention convention) {
 std::uint32_t encode(float value, Format format, const EncodeOptions& options, std::uint32_t random_word) {
   const FormatDescriptor& d = describe(format);
   if (d.specials == Specials::kScale) return encode_scale(value, options);
+  if (options.rounding == Rounding::kNearestEven)
+    if (const auto code = encode_normal(std::bit_cast<std::uint32_t>(value), d)) return *code << d.code_shift;
   const Unpacked number = unpack(std::bit_cast<std::uint32_t>(value), Format::kF32);
   const std::uint32_t sign = number.negative ? d.sign_code() : 0;
   std::uint32_t code = 0;

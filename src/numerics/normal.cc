@@ -17,7 +17,8 @@ constexpr std::int64_t kWordsABlock = 4;
 std::array<double, 2> box_muller(std::uint32_t first, std::uint32_t second) {
   const double radius = std::sqrt(-2 * log((static_cast<double>(first) + 1) * 0x1p-32));
   const double angle = kTwoPi * (static_cast<double>(second) * 0x1p-32);
-  return {radius * cos(angle), radius * sin(angle)};
+  const SineAndCosine turn = sin_cos(angle);
+  return {radius * turn.cosine, radius * turn.sine};
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ bool holds_codes(DType dtype, numerics::Format format) {
 
 void require_codes(const Tensor& tensor, numerics::Format format, const std::string& what) {
   if (!holds_codes(tensor.dtype(), format))
-    core::fail_input("{}: dtype {}, expected {} codes of {}", what, name(tensor.dtype()), name(code_dtype(format)),
-                     numerics::name(format));
+    core::fail_input("{}: dtype {}, expected {} codes of {}; its shape is {}", what, name(tensor.dtype()),
+                     name(code_dtype(format)), numerics::name(format), to_string(tensor.shape()));
 }
 
 // The same bytes as unsigned integers.
@@ -125,7 +125,8 @@ Tensor tensor_of_codes(std::span<const std::uint32_t> codes, numerics::Format fo
 Tensor encode_codes(const Tensor& tensor, numerics::Format format, const numerics::EncodeOptions& options,
                     std::uint64_t seed, const std::string& what) {
   if (tensor.dtype() != DType::kF32 && tensor.dtype() != DType::kU32)
-    core::fail_input("{}: dtype {}, expected f32 values or their bits in u32", what, name(tensor.dtype()));
+    core::fail_input("{}: dtype {}, expected f32 values or their bits in u32; its shape is {}", what,
+                     name(tensor.dtype()), to_string(tensor.shape()));
   const std::span<const float> values = tensor.view_as(DType::kF32).values<float>();
   Tensor result = Tensor::empty(code_dtype(format), tensor.shape());
   if (result.dtype() == DType::kU8)
@@ -154,7 +155,8 @@ Tensor decode_codes(const Tensor& tensor, numerics::Format format, const std::st
 std::span<const float> scale_matrix(const Tensor& tensor, std::int64_t rows, std::int64_t cols,
                                     const std::string& what) {
   if (tensor.dtype() != DType::kF32 && tensor.dtype() != DType::kU32)
-    core::fail_input("{}: dtype {}, expected f32 scales or their bits in u32", what, name(tensor.dtype()));
+    core::fail_input("{}: dtype {}, expected f32 scales or their bits in u32; its shape is {}", what,
+                     name(tensor.dtype()), to_string(tensor.shape()));
   if (tensor.shape() != Shape{rows, cols})
     core::fail_input("{}: shape {}, expected [{}, {}]", what, to_string(tensor.shape()), rows, cols);
   return tensor.view_as(DType::kF32).values<float>();

@@ -42,7 +42,8 @@ class Tensor {
   [[nodiscard]] std::int64_t dim(std::int64_t axis) const;  // negative axes count from the end
   [[nodiscard]] std::int64_t size() const { return size_; }
   [[nodiscard]] std::size_t nbytes() const { return static_cast<std::size_t>(size_) * size_of(dtype_); }
-  [[nodiscard]] bool is_contiguous() const;  // row-major without gaps
+  [[nodiscard]] bool is_contiguous() const;                                             // row-major without gaps
+  [[nodiscard]] bool is_borrowed() const { return size_ > 0 && writable_ == nullptr; }  // bytes of somebody else
 
   // All elements in row-major order; the tensor is contiguous and holds(dtype(), kDTypeOf<T>), else an internal error.
   template <typename T>

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "io/html_page.h"
 #include "io/svg_chart.h"
 
 namespace lastbit::train {
@@ -138,7 +139,7 @@ std::string shadow_section(const Lines& lines) {
   for (const auto& [product, series] : by_product)
     out += io::line_chart_svg({"Relative error, " + product, "step", "relative error (log scale)", series, true});
   return out + fmt::format(
-                   "</div>\n<div class=\"table\"><table>\n<tr><th>layer</th><th>product</th>"
+                   "</div>\n<div class=\"scroll\"><table>\n<tr><th>layer</th><th>product</th>"
                    "<th>relative error at step {}</th><th>flushed to 0</th><th>saturated</th></tr>\n{}"
                    "</table></div>\n",
                    step_of(*lines.shadows.back()), rows);
@@ -169,7 +170,7 @@ std::string facts(const Lines& lines) {
     row("held-out text", fmt::format("{:.4f} nats a token, {:.4f} bits a byte", validation.at("loss").get<double>(),
                                      validation.at("bits_per_byte").get<double>()));
   }
-  return "<div class=\"table\"><table>\n" + rows + "</table></div>\n";
+  return "<div class=\"scroll\"><table>\n" + rows + "</table></div>\n";
 }
 
 }  // namespace

@@ -162,8 +162,10 @@ Study load_study(const std::string& name) {
   study.base = reader.get_or<std::string>("base", "study");
   study.reference = reader.require<std::string>("reference");
   for (const io::ConfigReader& variant : reader.require_objects("variant")) {
-    study.variants.push_back(
-        {variant.require<std::string>("name"), variant.require<std::vector<std::string>>("settings")});
+    StudyVariant one{variant.require<std::string>("name"), variant.require<std::vector<std::string>>("settings"),
+                     variant.get_or<std::string>("from", "")};
+    if (!one.from.empty()) require_variant(study, one.from, file, "variant.from");
+    study.variants.push_back(std::move(one));
     variant.finish();
   }
   require_variant(study, study.reference, file, "reference");
@@ -197,6 +199,7 @@ json run_study(const Study& study, const StudyOptions& options) {
   std::map<std::string, std::vector<json>> lines;
   for (const StudyVariant& variant : study.variants) {
     std::vector<std::string> settings = variant.settings;
+    if (!variant.from.empty()) settings.push_back("init_from=" + options.output + "/" + variant.from + "/model");
     settings.insert(settings.end(), options.settings.begin(), options.settings.end());
     const std::string folder = options.output + "/" + variant.name;
     const TrainConfig config = load_train_config(study.base, settings, folder);

@@ -14,6 +14,7 @@ namespace lastbit::train {
 struct StudyVariant {
   std::string name;
   std::vector<std::string> settings;  // of the base config
+  std::string from = {};              // an earlier variant, whose weights it starts from
 };
 
 // What a paper says of the results, to be held against them.
@@ -36,7 +37,7 @@ struct Study {
 };
 
 // data/studies/NAME.toml. Errors (bad input): an unknown name, with a suggestion; unknown keys; a reference or a
-// claim's variant that is not there.
+// claim's variant that is not there; a variant `from` one that does not stand before it.
 [[nodiscard]] Study load_study(const std::string& name);
 [[nodiscard]] std::vector<std::string> study_names();
 

@@ -141,15 +141,15 @@ TEST_F(GemmCommand, RefusesUnusableScales) {
   scale();
   save("sb", Tensor::zeros(tensor::DType::kF64, {1, 2}));
   expect_refused(run(), {"sb.npy: dtype f64, expected f32 scales"});
-  expect_refused(run("--scale-a", path("sa")), {"--scale-a and --scale-b go together"});
+  expect_refused(run("--scale-a", path("sa")), {"scales of a and b go together"});
 }
 
 TEST_F(GemmCommand, RefusesPromotionsThatDoNotFit) {
   expect_refused(run("--promotion", "deepgem"), {"unknown promotion 'deepgem'", "'deepgemm'"});
-  expect_refused(run("--promote-every", "0"), {"--promote-every: found 0, expected 1 or more"});
-  expect_refused(run("--promotion", "deepgemm"), {"--promotion deepgemm needs --scale-a and --scale-b"});
+  expect_refused(run("--promote-every", "0"), {"promotion every 0", "expected 1 or more"});
+  expect_refused(run("--promotion", "deepgemm"), {"promotion deepgemm needs scales of a and b"});
   scale();
-  expect_refused(run("--promotion", "none"), {"--promotion none takes no scales"});
+  expect_refused(run("--promotion", "none"), {"promotion none takes no scales"});
   scale();
   expect_refused(run("--promote-every", "48"), {"48", "multiple of the unit's step, 32"});
   scale();

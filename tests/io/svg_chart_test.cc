@@ -31,6 +31,20 @@ TEST(SvgChart, ThinsLongSeriesToTheirMeans) {
   EXPECT_LT(chart.size(), 12000U);
 }
 
+TEST(SvgChart, StepsKeepEveryLevelAndShowTheLimit) {
+  LineChart chart{"memory", "s", "GiB", {{"held", {}}}};
+  chart.steps = true;
+  chart.limit = ChartLimit{80, "capacity"};
+  for (int i = 0; i < 1000; ++i) chart.series[0].points.emplace_back(i, i == 500 ? 70 : 1);
+  const std::string picture = line_chart_svg(chart);
+  const std::size_t path = picture.find("stroke=\"#2f6fb8\"");
+  ASSERT_NE(path, std::string::npos);
+  const std::size_t begin = picture.rfind("d=\"M", path);
+  const std::string line = picture.substr(begin, path - begin);
+  EXPECT_EQ(count(line, "H"), 999U);
+  EXPECT_NE(picture.find("capacity 80"), std::string::npos);
+}
+
 TEST(SvgChart, DrawsACellForEachValue) {
   HeatMap map;
   map.values = {{0, 1, 2}, {2, 1, 0}};

@@ -194,6 +194,17 @@ TEST(Elementary, SpecialValues) {
   EXPECT_EQ(silu(-kInfinity), 0.0);
 }
 
+TEST(Elementary, SineAndCosineAtOnceAreBoth) {
+  for (const double start : {0.0, 1e-9, 0.7, 3.0, 1e5, 1e300})
+    for (int i = -200; i <= 200; ++i) {
+      const double x = start + i * 0.0731;
+      const SineAndCosine both = sin_cos(x);
+      EXPECT_EQ(std::bit_cast<std::uint64_t>(both.sine), std::bit_cast<std::uint64_t>(sin(x))) << x;
+      EXPECT_EQ(std::bit_cast<std::uint64_t>(both.cosine), std::bit_cast<std::uint64_t>(cos(x))) << x;
+    }
+  EXPECT_TRUE(std::isnan(sin_cos(std::numeric_limits<double>::infinity()).cosine));
+}
+
 TEST(Elementary, Power) {
   EXPECT_NEAR(pow(10000.0, -0.5), 0.01, 1e-16);
   EXPECT_EQ(pow(2.0, 0.0), 1.0);

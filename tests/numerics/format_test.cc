@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
+
+#include "numerics/round.h"
 
 namespace lastbit::numerics {
 namespace {
@@ -143,6 +146,27 @@ RC_GTEST_PROP(FormatProperty, ZeroAndUpEncloseTheValue, (std::uint32_t bits)) {
     RC_ASSERT(std::abs(low) <= std::abs(value));
     RC_ASSERT(std::isnan(high) || high >= value ||
               high == -decode(describe(format).max_finite_code() << describe(format).code_shift, format));
+  }
+}
+
+// Around every binade's ends, ties and overflow: what encode() does at once against the rule of round.h.
+TEST(Format, NearestEvenIsTheGridsRuleAroundEveryTie) {
+  for (const Format format :
+       {Format::kE4M3, Format::kE5M2, Format::kE4M3Fnuz, Format::kE5M2Fnuz, Format::kE2M1, Format::kE5M6, Format::kF16,
+        Format::kBF16, Format::kTF32, Format::kE8M13, Format::kF32}) {
+    const FormatDescriptor& d = describe(format);
+    const std::uint32_t half = 1U << std::max(22 - d.fraction_bits, 0);
+    for (std::uint32_t field = 1; field < 0xff; ++field)
+      for (std::uint32_t step = 0; step < 40; ++step)
+        for (const std::uint32_t off : {0U, 1U, half - 1, half, half + 1}) {
+          const std::uint32_t fraction = (step < 20 ? step : 0x800000U / (2 * half) - 40 + step) * 2 * half + off;
+          const std::uint32_t bits = field << 23 | (fraction & 0x7fffffU);
+          const ExactMagnitude exact{0x800000U | (bits & 0x7fffffU), static_cast<int>(field) - 150, false};
+          const std::uint64_t grid = round_to_grid(d, false, exact, Rounding::kNearestEven, 0);
+          const std::uint64_t largest = d.max_finite_code();
+          const auto code = static_cast<std::uint32_t>(std::min(grid, largest) << d.code_shift);
+          ASSERT_EQ(encode(std::bit_cast<float>(bits), format, kCudaSaturate), code) << name(format) << " " << bits;
+        }
   }
 }
 

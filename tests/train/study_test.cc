@@ -27,6 +27,7 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
   const testing::TempDir folder;
   (void)small_run(folder);  // writes the text
   Study study{"s", "Title", "Question?", "study", "a", {{"a", {}}, {"b", {"learning_rate.peak=0"}}}, {}};
+  study.variants.push_back({"c", {"learning_rate.peak=0", "balance.bias_rate=0"}, "a"});
   study.claims = {{"b", "relative_difference", 0.0, true, "nothing is learned without a rate"},
                   {"a", "max_violation", 1e-9, false, "an untrained router is even"}};
   StudyOptions options;
@@ -44,6 +45,8 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
   const nlohmann::json& b = results.at("results").at("b");
   EXPECT_EQ(b.at("steps"), 32);
   EXPECT_GT(b.at("relative_difference"), 0);
+  // What stays as it was when it started from the other's weights.
+  EXPECT_EQ(results.at("results").at("c").at("validation_loss"), results.at("results").at("a").at("validation_loss"));
   EXPECT_TRUE(results.at("claims").at(0).at("holds"));
   EXPECT_FALSE(results.at("claims").at(1).at("holds"));
   const std::string text = testing::read_file(folder.file("README.md"));

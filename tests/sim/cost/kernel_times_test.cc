@@ -21,11 +21,16 @@ std::string refusal(const std::string& text) {
 TEST(KernelTimes, AShapeIsInterpolatedOverRows) {
   const auto given = parse_kernel_times(
       std::string("# mine\n") + kHeader + "dense, 128, 256, 1, 4096, 40\ndense, 128, 256, 1, 1024, 10\n\n", "mine.csv");
-  const workload::Operator op = workload::gemm("any", 2048, 128, 256, workload::Format::kFp8);
-  ASSERT_TRUE(given_time(given, op).has_value());
-  EXPECT_NEAR(*given_time(given, op), 20e-6, 1e-12);
-  EXPECT_NEAR(*given_time(given, workload::gemm("any", 512, 128, 256, workload::Format::kFp8)), 5e-6, 1e-12);
-  EXPECT_NEAR(*given_time(given, workload::gemm("any", 8192, 128, 256, workload::Format::kFp8)), 80e-6, 1e-12);
+  const auto expect = [&given](double rows, double seconds, Provenance provenance) {
+    const auto time = given_time(given, workload::gemm("any", rows, 128, 256, workload::Format::kFp8));
+    ASSERT_TRUE(time.has_value());
+    EXPECT_NEAR(time->seconds, seconds, 1e-12);
+    EXPECT_EQ(time->provenance, provenance) << rows;
+  };
+  expect(1024, 10e-6, Provenance::kMeasured);
+  expect(2048, 20e-6, Provenance::kInterpolated);
+  expect(512, 5e-6, Provenance::kExtrapolated);
+  expect(8192, 80e-6, Provenance::kExtrapolated);
   EXPECT_FALSE(given_time(given, workload::gemm("any", 2048, 128, 512, workload::Format::kFp8)).has_value());
   EXPECT_FALSE(given_time(given, workload::gemm_wgrad("any", 2048, 128, 256, workload::Format::kFp8)).has_value());
 }
@@ -34,7 +39,48 @@ TEST(KernelTimes, AnOperatorGoesByItsName) {
   const auto given =
       parse_kernel_times(std::string(kHeader) + "\"attention core, backward\",0,0,0,4096,100\n", "mine.csv");
   const auto op = workload::attention_core(workload::OpKind::kAttentionBackward, 4096, 4096, 128, 192, 128);
-  EXPECT_NEAR(given_time(given, op).value_or(0), 100e-6, 1e-12);
+  ASSERT_TRUE(given_time(given, op).has_value());
+  EXPECT_NEAR(given_time(given, op)->seconds, 100e-6, 1e-12);
+}
+
+// A row's name is that of one operator: a Linear's forward and its weight gradient do not share it.
+TEST(KernelTimes, AWeightGradientHasANameOfItsOwn) {
+  const auto given = parse_kernel_times(std::string(kHeader) + "output,0,0,0,4096,100\n", "mine.csv");
+  EXPECT_TRUE(given_time(given, workload::gemm("output", 4096, 8, 8, workload::Format::kFp8)).has_value());
+  EXPECT_FALSE(given_time(given, workload::gemm_wgrad("output", 4096, 8, 8, workload::Format::kFp8)).has_value());
+  const auto wgrad =
+      parse_kernel_times(std::string(kHeader) + "\"output, weight gradient\",0,0,0,4096,100\n", "mine.csv");
+  EXPECT_TRUE(given_time(wgrad, workload::gemm_wgrad("output", 4096, 8, 8, workload::Format::kFp8)).has_value());
+}
+
+std::string unfit(const std::string& rows) {
+  const std::vector<workload::Operator> operators{
+      workload::gemm("output", 4096, 128, 256, workload::Format::kFp8),
+      workload::attention_core(workload::OpKind::kAttentionForward, 4096, 4096, 128, 192, 128),
+      workload::memory_bound("swiglu", 4096, 2048, 8),
+      workload::memory_bound("swiglu", 4096, 512, 8),
+  };
+  try {
+    check_kernel_times(parse_kernel_times(kHeader + rows, "mine.csv"), operators);
+  } catch (const core::Error& error) {
+    EXPECT_EQ(core::exit_code(error.kind()), 2);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(KernelTimes, EveryLineIsOneThatAnOperatorTakes) {
+  EXPECT_EQ(unfit("output,0,0,0,4096,9\nattention core,4096,0,0,4096,9\nswiglu,512,0,0,4096,9\n"), "");
+  EXPECT_EQ(unfit("dense,128,256,1,64,9\n"), "");
+  EXPECT_NE(unfit("dense,128,256,1,64,9\noutptu,0,0,0,64,9\n").find("mine.csv:3: no operator"), std::string::npos);
+  EXPECT_NE(unfit("outptu,0,0,0,64,9\n").find("did you mean 'output'"), std::string::npos);
+  EXPECT_NE(unfit("dense,128,999,1,64,9\n").find("mine.csv:2: no operator"), std::string::npos);
+  EXPECT_NE(unfit("output,128,999,1,64,9\n").find("mine.csv:2: no operator"), std::string::npos);
+  EXPECT_NE(unfit("attention core,8192,0,0,64,9\n").find("mine.csv:2: no operator"), std::string::npos);
+  // Two sizes of one name, and a kernel that an earlier one leaves nothing to.
+  EXPECT_NE(unfit("swiglu,0,0,0,64,9\n").find("mine.csv:2: 'swiglu' is the name of operators with n 2048"),
+            std::string::npos);
+  EXPECT_NE(unfit("dense,128,256,1,64,9\noutput,0,0,0,64,9\n").find("mine.csv:3: no operator"), std::string::npos);
 }
 
 TEST(KernelTimes, WrongFilesGiveOneLineWithItsNumber) {

@@ -92,7 +92,7 @@ TEST(Build, ZeroBubbleKindsNeedADurationForEachStage) {
 TEST(Build, TheDualPipeBubbleIsNeverLongerThanTheFormula) {
   for (const char* kind : {"dualpipe", "dualpipev"}) {
     for (const StageTimes& times : {StageTimes{{1}, {2}, {0.6}}, StageTimes{{1.1}, {2.3}, {0.7}},
-                                    StageTimes{{49.1}, {107.4}, {32}}, StageTimes{{1}, {2.4}, {1.2}}}) {
+                                    StageTimes{{5}, {11}, {3}}, StageTimes{{1}, {2.4}, {1.2}}}) {
       for (const double overlap : {0.8, 0.9, 1.0}) {
         const SimTime fused{overlap * (times.forward.s + times.backward.s)};
         for (const double difference : beyond_closed_form(kind, times, fused)) EXPECT_LE(difference, 1e-9) << kind;

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "core/error.h"
+#include "support/shared.h"
 
 namespace lastbit::sim::train {
 namespace {
@@ -51,6 +54,37 @@ TEST(Job, AssumptionsAreDeclaredWithTheirReasons) {
   EXPECT_EQ(load_job("v3-pretrain", cluster::parse_overrides({"assume.routing_load_factor=1.2"}))
                 .assumptions["routing_load_factor"],
             1.2);
+}
+
+// What the report lists under "--set assume.NAME=VALUE" can be set so, whether or not the file has it.
+TEST(Job, EveryAssumptionCanBeSet) {
+  for (const std::string& name : cluster::description_names("jobs")) {
+    const Job job = load_job(name);
+    for (const cost::Assumption& entry : job.assumptions.entries()) {
+      const std::string set = "assume." + entry.name + "=" + std::to_string(entry.value);
+      EXPECT_EQ(refused(name, {set}), "") << name;
+    }
+  }
+  const Job job = load_job("v3-pretrain", cluster::parse_overrides({"assume.attention_efficiency=0.5"}));
+  EXPECT_EQ(job.assumptions["attention_efficiency"], 0.5);
+  const Job set = load_job("v3-pretrain", cluster::parse_overrides({"assume.routing_load_factor=1.2"}));
+  EXPECT_EQ(set.assumptions.entries().front().name, "routing_load_factor");
+  EXPECT_EQ(set.assumptions.entries().front().source, "set by --set assume");
+  for (const cost::Assumption& entry : job.assumptions.entries()) EXPECT_FALSE(entry.unit.empty()) << entry.name;
+}
+
+TEST(Job, StageLayersStandInsteadOfAPresetsChunks) {
+  const auto layers = [](const std::string& job, const std::vector<std::string>& settings) {
+    return load_job(job, cluster::parse_overrides(settings)).layout.stage_layers;
+  };
+  EXPECT_EQ(layers("megatron", {"job.layout.stage_layers=[3,4]"}), (std::vector<int>{3, 4}));
+  const testing::TempDir folder;
+  std::ofstream(folder.file("mine.toml")) << "base = \"megatron\"\n[layout]\nstage_layers = [5, 6]\n";
+  EXPECT_EQ(layers(folder.file("mine.toml"), {}), (std::vector<int>{5, 6}));
+  // Both at once contradict each other.
+  EXPECT_NE(refused("megatron", {"job.layout.stage_layers=[3,4]", "job.layout.chunks=2"}).find("either chunks"),
+            std::string::npos);
+  EXPECT_NE(refused("v3-pretrain", {"job.layout.chunks=2"}).find("either chunks"), std::string::npos);
 }
 
 TEST(Job, RefusesInOneLine) {

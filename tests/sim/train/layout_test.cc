@@ -43,6 +43,26 @@ TEST(Layout, RefusalsNameTheRule) {
   EXPECT_EQ(refused({"cluster.node.gpus=16", "job.layout.expert=8", "cluster.nodes=128"}), "");
 }
 
+TEST(Layout, AStageWithoutLayersIsForStageLayersToSay) {
+  const model::ModelConfig model = model::load_model_config("deepseek-7b");  // 30 layers
+  const auto check = [&model](std::vector<std::string> settings) {
+    settings.insert(settings.end(), {"job.layout.pipeline=32", "job.phase.0.batch_sequences=64"});
+    const Job job = load_job("megatron", cluster::parse_overrides(settings));
+    (void)check_layout(model, cluster::load_cluster("h800-2048"), job, job.phases.front());
+  };
+  try {
+    check({});
+    FAIL() << "32 stages of 30 layers were accepted";
+  } catch (const core::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("32 x 1 stages a rank = 32 stages, expected at most the model's 30"),
+              std::string::npos)
+        << error.what();
+  }
+  std::string listed = "job.layout.stage_layers=[0,0";
+  for (int stage = 2; stage < 32; ++stage) listed += ",1";
+  EXPECT_NO_THROW(check({listed + "]"}));
+}
+
 TEST(Layout, StagesHoldEveryLayerOnce) {
   const model::ModelConfig v3 = model::load_model_config("deepseek-v3");
   const std::vector<StageUnits> stages = stage_units(v3, load_job("v3-pretrain").layout);

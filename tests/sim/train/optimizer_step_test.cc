@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "model/config_file.h"
 #include "model/counts.h"
 #include "sim/schedule/build.h"
@@ -22,6 +24,27 @@ TEST(StageParameters, AddUpToTheModel) {
   EXPECT_NEAR(sum / expected, 1, 1e-3);
 }
 
+// MTP's layer has experts where no other layer does, or the other way round; its embedding is a copy where the rank
+// does not hold the first stage; a tied head is the embedding.
+TEST(StageParameters, EndsAreHeldOnceARank) {
+  model::ModelConfig v3 = model::load_model_config("deepseek-v3");
+  Job job = load_job("v3-pretrain");
+  const double table = static_cast<double>(v3.vocab_size) * static_cast<double>(v3.hidden_size);
+  const auto last_of = [&](const std::vector<schedule::Placement>& slots) {
+    return rank_parameters(v3, job.layout, stage_units(v3, job.layout), slots, 15).replicated;
+  };
+  const std::vector<schedule::Placement> alone{{.stage = 15}};
+  const std::vector<schedule::Placement> both{{.stage = 0}, {.stage = 15}};
+  EXPECT_EQ(last_of(alone) - last_of(both), table);
+  v3.tie_word_embeddings = true;
+  EXPECT_EQ(last_of(alone) - last_of(both), 2 * table);
+  v3.first_k_dense_replace = v3.num_hidden_layers;
+  EXPECT_TRUE(std::isfinite(last_of(both)));
+  v3.first_k_dense_replace = 1000;
+  EXPECT_EQ(stage_units(v3, job.layout).back().back().kind, UnitKind::kHead);
+  EXPECT_TRUE(std::isfinite(last_of(both)));
+}
+
 OptimizerTime time_of(const std::vector<std::string>& settings, const std::string& kind) {
   const auto overrides = cluster::parse_overrides(settings);
   const Job job = load_job("v3-pretrain", overrides);
@@ -40,6 +63,10 @@ TEST(OptimizerTime, HoldingTwoStagesCostsMore) {
 
 TEST(OptimizerTime, ShardingSavesTheUpdate) {
   EXPECT_LT(time_of({}, "dualpipe").update_s, time_of({"job.layout.zero_stage=0"}, "dualpipe").update_s);
+}
+
+TEST(OptimizerTime, FollowsTheFormatsOfItsState) {
+  EXPECT_GT(time_of({"job.precision.moments=fp32"}, "dualpipe").update_s, time_of({}, "dualpipe").update_s);
 }
 
 TEST(OptimizerTime, FollowsTheNetworkAndTheFormat) {

@@ -48,6 +48,12 @@ TEST(RankMemory, ShardingWhatZeroSaysLessens) {
   EXPECT_GT(two, three);
 }
 
+TEST(RankMemory, OneLayerIsAtWork) {
+  EXPECT_EQ(rank_part(v3_with({}).main().memory.peak(), "the layer at work"), 0);
+  EXPECT_GT(rank_part(v3_with({"job.layout.recompute=full"}).main().memory.peak(), "the layer at work"), 1e9);
+  EXPECT_GT(rank_part(v3_with({"job.layout.zero_stage=3"}).main().memory.peak(), "the layer at work"), 1e9);
+}
+
 TEST(RankMemory, AShortageNamesTheLargestPart) {
   try {
     (void)v3_with({"cluster.gpu.hbm_capacity=40 GiB"});

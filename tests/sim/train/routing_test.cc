@@ -5,7 +5,9 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "model/config_file.h"
 #include "sim/train/forecast.h"
+#include "sim/train/routing_load.h"
 #include "sim/workload/expert_load.h"
 #include "sim/workload/token_routing.h"
 #include "support/shared.h"
@@ -54,6 +56,56 @@ TEST(RoutingLoad, AFilesLayersAreStretchedOverTheModels) {
   EXPECT_THROW((void)forecast_training(request), core::Error);
 }
 
+std::vector<double> factors_of(const std::string& json) {
+  const testing::TempDir folder;
+  std::ofstream(folder.file("loads.json")) << json;
+  const Job job = load_job("v3-pretrain");
+  return layer_load_factors(model::load_model_config("deepseek-v3"), job.layout, cluster::load_cluster("h800-2048"),
+                            folder.file("loads.json"), 1);
+}
+
+std::string refusal_of(const std::string& json) {
+  try {
+    (void)factors_of(json);
+  } catch (const core::Error& error) {
+    EXPECT_EQ(core::exit_code(error.kind()), 2);
+    return error.what();
+  }
+  return "";
+}
+
+std::string equal_loads(int experts, const char* load) {
+  std::string text = "[";
+  for (int expert = 0; expert < experts; ++expert) text += (expert > 0 ? "," : "") + std::string(load);
+  return text + "]";
+}
+
+// V3 has 8 groups: 4 experts have no such groups and are cut in one. With 64 parts each over 64 ranks of 4 experts,
+// the first expert of each rank is a part of expert 0, and so on: every rank has the mean.
+TEST(RoutingLoad, FewerExpertsThanTheModelHasGroupsAreOneGroup) {
+  for (const double factor : factors_of("[1,2,3,4]")) EXPECT_NEAR(factor, 1, 1e-12);
+}
+
+TEST(RoutingLoad, GroupsOfAFileDivideItsExperts) {
+  for (const char* wrong : {"0", "-4", "3", "32"}) {
+    const std::string refusal = refusal_of("{\"weight\":" + equal_loads(16, "1") + ",\"num_groups\":" + wrong + "}");
+    EXPECT_NE(refusal.find("loads.json: key 'num_groups': found " + std::string(wrong)), std::string::npos) << refusal;
+  }
+  EXPECT_EQ(refusal_of("{\"weight\":" + equal_loads(16, "1") + ",\"num_groups\":4}"), "");
+}
+
+TEST(RoutingLoad, LoadsThatAreAllZeroAreNoBalance) {
+  EXPECT_NE(refusal_of(equal_loads(256, "0")).find("layer 0: all loads are 0"), std::string::npos);
+  EXPECT_NE(refusal_of("[" + equal_loads(8, "1") + "," + equal_loads(8, "0") + "]").find("layer 1: all loads are 0"),
+            std::string::npos);
+}
+
+TEST(RoutingLoad, AFilesExpertsDivideTheModelsOrAreAMultiple) {
+  EXPECT_NE(refusal_of(equal_loads(300, "1")).find("loads of 300 experts, expected as many as the model's 256"),
+            std::string::npos);
+  for (const double factor : factors_of(equal_loads(512, "3"))) EXPECT_NEAR(factor, 1, 1e-12);
+}
+
 // A trace whose tokens choose evenly: the ranks one by one take as long as one for all, but for chance.
 TEST(GroupReplay, EvenTokensGiveTheFoldedStep) {
   const testing::TempDir folder;
@@ -77,6 +129,20 @@ TEST(GroupReplay, EvenTokensGiveTheFoldedStep) {
   EXPECT_GT(forecast.replay->mean_load_factor, 1);
   EXPECT_LT(forecast.replay->mean_load_factor, 1.1);
   EXPECT_NEAR(forecast.replay->step_s / forecast.main().step_s, 1, 0.03);
+  // The same where chunks carry more: gradients reduced beside every micro-batch, layers run again.
+  for (const char* more : {"job.layout.zero_stage=2", "job.layout.recompute=full"}) {
+    request.settings = {more};
+    const Forecast heavier = forecast_training(request);
+    EXPECT_NEAR(heavier.replay->step_s / heavier.main().step_s, 1, 0.03) << more;
+  }
+  // Every GPU's own links, near what the folded forecast says of its pipeline rank.
+  const GroupReplay& replay = *forecast.replay;
+  ASSERT_EQ(replay.nic_s.size(), 16u);
+  for (std::size_t rank = 0; rank < 16; ++rank) {
+    ASSERT_EQ(replay.nic_s[rank].size(), 64u);
+    const double folded_s = forecast.links[rank][static_cast<std::size_t>(LinkWork::kNicExperts)];
+    for (const double link_s : replay.nic_s[rank]) EXPECT_NEAR(link_s / folded_s, 1, 0.05);
+  }
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ TEST(TraceRanks, NumbersAndRanges) {
   EXPECT_TRUE(parse_trace_ranks("pipeline", 16).pipeline);
   EXPECT_EQ(parse_trace_ranks("all", 4).ranks, (std::vector<int>{0, 1, 2, 3}));
   EXPECT_EQ(parse_trace_ranks("5,0-2,1", 8).ranks, (std::vector<int>{0, 1, 2, 5}));
-  for (const char* wrong : {"8", "0-8", "a", "1-", "-1"}) {
+  for (const char* wrong : {"8", "0-8", "a", "1-", "-1", "5-3", "0,5-3"}) {
     EXPECT_THROW((void)parse_trace_ranks(wrong, 8), core::Error) << wrong;
   }
 }

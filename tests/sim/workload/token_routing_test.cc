@@ -124,6 +124,9 @@ TEST(ExpertLoad, ResamplingKeepsTheSumAndTheImbalance) {
   const std::vector<double> other = resample_loads(loads, 3);
   EXPECT_NEAR(other[0], 0.1 + 0.2 / 3, 1e-15);
   EXPECT_NEAR(std::accumulate(other.begin(), other.end(), 0.0), 1, 1e-15);
+  for (const int groups : {0, -4, 3, 8}) {
+    EXPECT_THROW(static_cast<void>(resample_loads(loads, 8, groups)), core::Error) << groups;
+  }
 }
 
 TEST(ExpertLoad, ZipfIsASteepnessAndAnOrder) {

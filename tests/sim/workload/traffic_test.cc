@@ -35,10 +35,12 @@ TEST(Traffic, OfAHandfulOfTokensByHand) {
   EXPECT_EQ(direct.network_sent, (std::vector<std::int64_t>{0, 2, 1, 0}));
   EXPECT_EQ(direct.network_received, (std::vector<std::int64_t>{1, 0, 1, 1}));
   EXPECT_EQ(direct.nvlink_sent, (std::vector<std::int64_t>{1, 0, 0, 0}));
+  EXPECT_EQ(direct.nvlink_received, (std::vector<std::int64_t>{0, 1, 0, 0}));
   const GpuTraffic limited = forwarded_traffic(traffic);
   EXPECT_EQ(limited.network_sent, (std::vector<std::int64_t>{0, 1, 1, 0}));
   EXPECT_EQ(limited.network_received, (std::vector<std::int64_t>{1, 0, 0, 1}));
   EXPECT_EQ(limited.nvlink_sent, (std::vector<std::int64_t>{1, 0, 0, 1}));
+  EXPECT_EQ(limited.nvlink_received, (std::vector<std::int64_t>{0, 1, 1, 0}));
   EXPECT_EQ(node_traffic(traffic), (std::vector<std::int64_t>{1, 1, 1, 2}));
   EXPECT_EQ(plane_traffic(traffic, limited), (std::vector<std::int64_t>{1, 1}));
 }

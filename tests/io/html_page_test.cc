@@ -1,16 +1,15 @@
-#include "sim/report/page.h"
+#include "io/html_page.h"
 
 #include <gtest/gtest.h>
 
-namespace lastbit::sim::report {
+namespace lastbit::io {
 namespace {
 
-TEST(Page, TextIsEscapedAndNothingComesFromTheNetwork) {
-  const std::string html =
-      page("a < b", bar_chart("x \"y\"", {{"<i>", 2, "2 s"}, {"none", 0, "0 s"}}) +
-                        table("t", {{"head", "value"}, {"row & row", "1"}}) + heat_map("h", {"c"}, {{"r", {0.25}}}) +
-                        swing_chart("s", 2, {{"up", 2, 3, "1 s"}}, "s") +
-                        step_chart("m", {{0, 1}, {1, 2}}, 2, 3, "s", "GiB"));
+TEST(HtmlPage, TextIsEscapedAndNothingComesFromTheNetwork) {
+  const std::string html = html_page("a < b", bar_chart("x \"y\"", {{"<i>", 2, "2 s"}, {"none", 0, "0 s"}}) +
+                                                  html_table("t", {{"head", "value"}, {"row & row", "1"}}) +
+                                                  shaded_table("h", {"c"}, {{"r", {0.25}}}) +
+                                                  swing_chart("s", 2, {{"up", 2, 3, "1 s"}}, "s"));
   EXPECT_NE(html.find("a &lt; b"), std::string::npos);
   EXPECT_NE(html.find("&lt;i&gt;"), std::string::npos);
   EXPECT_NE(html.find("row &amp; row"), std::string::npos);
@@ -21,7 +20,7 @@ TEST(Page, TextIsEscapedAndNothingComesFromTheNetwork) {
   }
 }
 
-TEST(Page, BarsAreSharesOfTheLargest) {
+TEST(HtmlPage, BarsAreSharesOfTheLargest) {
   const std::string chart = bar_chart("x", {{"a", 4, "4"}, {"b", 1, "1"}});
   EXPECT_NE(chart.find("width:100.00%"), std::string::npos);
   EXPECT_NE(chart.find("width:25.00%"), std::string::npos);
@@ -29,4 +28,4 @@ TEST(Page, BarsAreSharesOfTheLargest) {
 }
 
 }  // namespace
-}  // namespace lastbit::sim::report
+}  // namespace lastbit::io

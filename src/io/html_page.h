@@ -6,10 +6,14 @@
 #include <utility>
 #include <vector>
 
-namespace lastbit::sim::report {
+namespace lastbit::io {
 
-// A whole page around `body`, with the style sheet that the parts below share.
-[[nodiscard]] std::string page(std::string_view title, std::string_view body);
+// For text inside XML and HTML. Control characters other than line feed and tab, which XML lacks, become '?'.
+[[nodiscard]] std::string xml_escaped(std::string_view text);
+
+// A whole page around `body`, with the one style sheet: for the parts below, for pictures side by side
+// (<div class="charts">), wide tables (<div class="scroll">), words (class "soft", "pass", "fail").
+[[nodiscard]] std::string html_page(std::string_view title, std::string_view body);
 
 // A bar a row with its label and value, scaled to the largest. value_text: with its unit.
 struct Bar {
@@ -29,23 +33,15 @@ struct Swing {
 [[nodiscard]] std::string swing_chart(std::string_view label, double point, const std::vector<Swing>& swings,
                                       std::string_view unit);
 
-// A level over time that changes in steps, with a line at `limit` (0: none).
-struct Step {
-  double at = 0;
-  double value = 0;
-};
-[[nodiscard]] std::string step_chart(std::string_view label, const std::vector<Step>& steps, double end, double limit,
-                                     std::string_view x_unit, std::string_view y_unit);
-
 // Shares from 0 to 1 as a table whose cells are shaded; every cell has its number.
-struct HeatRow {
+struct ShadedRow {
   std::string label;
   std::vector<double> shares;
 };
-[[nodiscard]] std::string heat_map(std::string_view label, const std::vector<std::string>& columns,
-                                   const std::vector<HeatRow>& rows);
+[[nodiscard]] std::string shaded_table(std::string_view label, const std::vector<std::string>& columns,
+                                       const std::vector<ShadedRow>& rows);
 
 // A table; the first row is its head, the first cell of a row its label.
-[[nodiscard]] std::string table(std::string_view label, const std::vector<std::vector<std::string>>& rows);
+[[nodiscard]] std::string html_table(std::string_view label, const std::vector<std::vector<std::string>>& rows);
 
-}  // namespace lastbit::sim::report
+}  // namespace lastbit::io

@@ -1,0 +1,162 @@
+#include "sim/network/crossbar.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "sim/network/crossbar_loops.h"
+
+namespace lastbit::sim::network {
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+// Matrices of ports by ports: beyond this they leave the cache, and below this there is nothing to win.
+constexpr std::size_t kMostPorts = 512;
+constexpr std::size_t kFewestFlows = 32;
+
+}  // namespace
+
+Crossbar::Crossbar(const CrossbarPorts& ports) : levels_(ports.first, ports.second), port_(ports.port) {
+  width_[1] = levels_.second_side();
+  width_[0] = levels_.links() - width_[1];
+  const std::size_t links = levels_.links();
+  clocks_.assign(links, {0, 0, 0, kNever});
+  finish_s_.assign(links, kNever);
+  finish_.assign(2 * width_[0] * width_[1], kNever);
+  for (std::size_t link = 0; link < links; ++link)
+    row_.push_back(link == 0 ? 0 : row_.back() + (link - 1 < width_[1] ? width_[0] : width_[1]));
+  number_.assign(width_[0] * width_[1], 0);
+  changed_.assign(links, kNothing);
+}
+
+double& Crossbar::finish(std::uint32_t owner, std::uint32_t other) {
+  return finish_[row_[owner] + (owner < width_[1] ? other - width_[1] : other)];
+}
+
+std::uint32_t Crossbar::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
+  if (stale_ && now_s > now_s_) settle();  // before time goes on
+  now_s_ = now_s;
+  const std::uint32_t from = port_[route[0]];
+  const std::uint32_t to = port_[route[1]] + static_cast<std::uint32_t>(width_[1]);
+  number_[from * width_[0] + to - width_[1]] = flows_;
+  levels_.add(from, to);
+  begun_.push_back({from, to, flow.bytes});
+  stale_ = true;
+  return flows_++;
+}
+
+double Crossbar::next_completion_s() {
+  if (stale_) settle();
+  return least(finish_s_.data(), finish_s_.size());
+}
+
+void Crossbar::complete(std::vector<std::uint32_t>& done) {
+  const double finish_s = next_completion_s();
+  if (finish_s == kNever) return;
+  now_s_ = std::max(now_s_, finish_s);
+  for (std::uint32_t link = 0; link < finish_s_.size(); ++link) {
+    if (finish_s_[link] != finish_s) continue;
+    const bool first = link < width_[1];
+    const std::size_t others = first ? width_[0] : width_[1];
+    for (std::size_t i = 0; i < others; ++i) {
+      if (finish_[row_[link] + i] != clocks_[link].earliest) continue;
+      finish_[row_[link] + i] = kNever;
+      const auto from = first ? link : static_cast<std::uint32_t>(i);
+      const auto to = first ? static_cast<std::uint32_t>(i + width_[1]) : link;
+      done.push_back(number_[from * width_[0] + to - width_[1]]);
+      levels_.remove(from, to);
+    }
+    changed_[link] = kRescan;
+  }
+  stale_ = true;
+}
+
+// The flow between two ports from the clock of its owner of before to that of its owner of now.
+void Crossbar::hand_over(std::uint32_t from, std::uint32_t to) {
+  const bool by_first = levels_.owned_by_first(from, to);
+  const std::uint32_t owner = by_first ? from : to;
+  const std::uint32_t before = by_first ? to : from;
+  double& old = finish(before, owner);
+  if (old == kNever) return;  // it went there and back
+  if (old == clocks_[before].earliest) changed_[before] = kRescan;
+  const double left = std::max(0.0, old - clocks_[before].at(now_s_));
+  old = kNever;
+  finish(owner, before) = clocks_[owner].at(now_s_) + left;
+  take_up(owner, finish(owner, before));
+}
+
+// A flow of the link's own that is done at this reading of its clock.
+void Crossbar::take_up(std::uint32_t link, double finish) {
+  if (changed_[link] == kRescan || finish >= clocks_[link].earliest) return;  // a rescan will find it
+  clocks_[link].earliest = finish;
+  changed_[link] = kEarlier;
+}
+
+// Levels, clocks and completions of now.
+void Crossbar::settle() {
+  stale_ = false;
+  const std::size_t changed = levels_.update();
+  for (const auto& [from, to] : levels_.moved()) hand_over(from, to);
+  for (const Begun& flow : begun_) {
+    const bool by_first = levels_.owned_by_first(flow.from, flow.to);
+    const std::uint32_t owner = by_first ? flow.from : flow.to;
+    double& own = finish(owner, by_first ? flow.to : flow.from);
+    own = clocks_[owner].at(now_s_) + flow.bytes;
+    take_up(owner, own);
+  }
+  begun_.clear();
+  const std::vector<std::uint32_t>& order = levels_.order();
+  for (std::size_t position = changed; position < order.size(); ++position) {
+    const std::uint32_t link = order[position];
+    Clock& clock = clocks_[link];
+    const Change change = std::exchange(changed_[link], kNothing);
+    if (!levels_.full(link)) {
+      finish_s_[link] = clock.earliest = kNever;
+      continue;
+    }
+    const double level = levels_.level(link);
+    if (clock.level == level && change == kNothing) continue;
+    if (change == kRescan)
+      clock.earliest = least(finish_.data() + row_[link], link < width_[1] ? width_[0] : width_[1]);
+    if (clock.level != level) {
+      clock.service = clock.at(now_s_);
+      clock.service_s = now_s_;
+      clock.level = level;
+    }
+    finish_s_[link] = clock.service_s + (clock.earliest - clock.service) / level;
+  }
+}
+
+CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,
+                             std::span<const std::uint32_t> local_link, std::span<const double> capacity) {
+  constexpr std::uint32_t kNone = UINT32_MAX;
+  CrossbarPorts ports;
+  if (members.size() < kFewestFlows) return {};
+  ports.port.assign(capacity.size(), kNone);
+  std::vector<std::uint8_t> side(capacity.size(), 2);
+  for (const std::uint32_t flow : members) {
+    const auto route = flows.route(flow);
+    if (route.size() != 2) return {};
+    for (std::uint8_t end = 0; end < 2; ++end) {
+      const std::uint32_t link = local_link[route[end]];
+      if (side[link] == 1 - end) return {};
+      if (side[link] == end) continue;
+      side[link] = end;
+      std::vector<double>& own = end == 0 ? ports.first : ports.second;
+      ports.port[link] = static_cast<std::uint32_t>(own.size());
+      own.push_back(capacity[link]);
+    }
+  }
+  if (std::max(ports.first.size(), ports.second.size()) > kMostPorts) return {};
+  if (4 * members.size() < ports.first.size() * ports.second.size()) return {};
+  std::vector<bool> taken(ports.first.size() * ports.second.size());
+  for (const std::uint32_t flow : members) {
+    const auto route = flows.route(flow);
+    const std::size_t pair = ports.port[local_link[route[0]]] * ports.second.size() + ports.port[local_link[route[1]]];
+    if (taken[pair]) return {};
+    taken[pair] = true;
+  }
+  return ports;
+}
+
+}  // namespace lastbit::sim::network

@@ -1,0 +1,77 @@
+// Max-min sharing among the ports of one switch, where every flow leaves one port and enters another: what MaxMin does,
+// by loops over ports in place of lists of flows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sim/network/crossbar_levels.h"
+#include "sim/network/flow_list.h"
+#include "sim/network/max_min.h"
+
+namespace lastbit::sim::network {
+
+// Which ends of routes are links of the first side and which of the second.
+struct CrossbarPorts {
+  std::vector<double> first;  // capacities in B/s
+  std::vector<double> second;
+  std::vector<std::uint32_t> port;  // of each link, by its number in the component: a number on its side
+};
+
+// Completions of flows on a crossbar. It pays where most pairs of ports have a flow and sizes differ, so that
+// completions come one by one: each of them then moves the levels of a large part of all ports.
+class Crossbar {
+ public:
+  explicit Crossbar(const CrossbarPorts& ports);
+
+  // As MaxMin's, for flows of weight and count 1 whose routes have two links: first side, second side.
+  std::uint32_t begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s);
+  [[nodiscard]] double next_completion_s();
+  void complete(std::vector<std::uint32_t>& done);
+
+ private:
+  struct Clock {
+    double level;
+    double service;  // its reading at service_s: what a flow of the group has had since the start
+    double service_s;
+    double earliest;  // reading at which the first flow of the group is done
+    [[nodiscard]] double at(double now_s) const { return service + level * (now_s - service_s); }
+  };
+
+  // The link's first flow is another: an earlier one has come, or it is gone.
+  enum Change : std::uint8_t { kNothing, kEarlier, kRescan };
+
+  void settle();
+  void take_up(std::uint32_t link, double finish);
+  void hand_over(std::uint32_t from, std::uint32_t to);
+  [[nodiscard]] double& finish(std::uint32_t owner, std::uint32_t other);
+
+  CrossbarLevels levels_;
+  std::size_t width_[2];
+  std::vector<std::uint32_t> port_;
+  std::vector<Clock> clocks_;     // by link of levels_
+  std::vector<double> finish_s_;  // of each link's first flow; infinity without one
+  // Readings of the owner's clock at which flows are done, infinity where a link owns no flow: [links][other side].
+  std::vector<double> finish_;
+  std::vector<std::size_t> row_;
+  std::vector<std::uint32_t> number_;  // of the flow between two ports: [first side][second side]
+  std::vector<Change> changed_;        // of a link's flows, since the last settle()
+  struct Begun {
+    std::uint32_t from, to;
+    double bytes;
+  };
+  std::vector<Begun> begun_;
+  std::uint32_t flows_ = 0;
+  double now_s_ = 0;
+  bool stale_ = false;
+};
+
+// The ports of a component, if it is one that a crossbar should serve: every route two links, each link on one side
+// only, no two flows between the same ports, a quarter of all pairs or more, and neither weights nor counts. Empty
+// sides otherwise.
+[[nodiscard]] CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,
+                                           std::span<const std::uint32_t> local_link, std::span<const double> capacity);
+
+}  // namespace lastbit::sim::network

@@ -1,0 +1,76 @@
+#include "sim/network/crossbar_levels.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "sim/network/crossbar_loops.h"
+
+namespace lastbit::sim::network {
+namespace {
+
+// Residuals are kept by adding and subtracting; every so many updates all are made anew, so that rounding errors of
+// 2^-53 a change cannot add up to more than 1e-13 of a capacity.
+constexpr std::uint32_t kUpdatesBetweenRefreshes = 256;
+
+std::size_t whole_blocks(std::size_t count) { return (count + kCrossbarBlock - 1) / kCrossbarBlock * kCrossbarBlock; }
+
+}  // namespace
+
+CrossbarLevels::CrossbarLevels(const std::vector<double>& first, const std::vector<double>& second) {
+  CrossbarState& s = state_;
+  s.width[0] = whole_blocks(second.size());
+  s.width[1] = whole_blocks(first.size());
+  const std::size_t links = s.width[0] + s.width[1];
+  s.capacity.assign(links, 1);
+  std::copy(first.begin(), first.end(), s.capacity.begin());
+  std::copy(second.begin(), second.end(), s.capacity.begin() + static_cast<std::ptrdiff_t>(s.width[1]));
+  s.residual = s.capacity;
+  s.owned.assign(links, 0);
+  s.level.assign(links, 0);
+  s.order.resize(links);
+  std::iota(s.order.begin(), s.order.end(), 0U);
+  s.position = s.order;
+  s.words = (std::max(s.width[0], s.width[1]) + 63) / 64;
+  s.owns.assign(links * s.words, 0);
+  s.alive.assign(s.width[0] * s.width[1], 0);
+  s.first_changed = links;
+}
+
+CrossbarLevels::Pair CrossbarLevels::pair_of(std::uint32_t from, std::uint32_t to) const {
+  return owned_by_first(from, to) ? Pair{from, to} : Pair{to, from};
+}
+
+void CrossbarLevels::set_owner(Pair pair, bool owns) {
+  const std::size_t across = pair.owner < second_side() ? pair.other - second_side() : pair.other;
+  const std::uint64_t bit = std::uint64_t{1} << (across % 64);
+  std::uint64_t& word = state_.owns[pair.owner * state_.words + across / 64];
+  word = owns ? word | bit : word & ~bit;
+}
+
+void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
+  state_.alive[from * state_.width[0] + to - second_side()] = 1;
+  const Pair pair = pair_of(from, to);
+  set_owner(pair, true);
+  state_.owned[pair.owner] += 1;
+  state_.residual[pair.other] -= state_.level[pair.owner];
+  state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
+}
+
+void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
+  state_.alive[from * state_.width[0] + to - second_side()] = 0;
+  const Pair pair = pair_of(from, to);
+  set_owner(pair, false);
+  state_.owned[pair.owner] -= 1;
+  state_.residual[pair.other] += state_.level[pair.owner];
+  state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
+}
+
+std::size_t CrossbarLevels::update() {
+  state_.moved.clear();
+  if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
+  const std::size_t lowest = update_levels(state_);
+  state_.first_changed = links();
+  return lowest;
+}
+
+}  // namespace lastbit::sim::network

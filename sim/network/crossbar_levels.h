@@ -1,0 +1,76 @@
+// Max-min levels where every flow crosses two links, one of either side: out of a port and into another.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace lastbit::sim::network {
+
+// Links stand in the order in which they are full. A flow is owned by the earlier of its two links, whose level it has,
+// so for every link
+//     level = (capacity - levels of the flows on it that others own) / number of flows that it owns,
+// and the order is right if no link's level is below the one before. Both hold again after a flow came or went once the
+// links behind it are gone through in order: a link whose level has changed takes the difference from the other side's
+// residuals, all of them at once, and a link that turns out to be full before its predecessor moves ahead of it, which
+// changes the owner of the one flow that they may share. (If the later of two links has a level below the earlier's
+// l, then also before the earlier took l for each flow in common: (r - k l) / (n - k) < l means r / n < l. So moving
+// ahead is right, one place at a time.)
+//
+// Links of both sides are numbered together; the second side begins at second_side().
+
+// What an update works on. Sides are rounded up to whole blocks.
+struct CrossbarState {
+  std::size_t width[2] = {0, 0};  // links across from one of the first side, of the second
+  std::vector<double> capacity;
+  std::vector<double> residual;  // capacity less the levels of flows that others own
+  std::vector<double> owned;     // flows that the link owns
+  std::vector<double> level;     // as residuals of the other side have it
+  std::vector<std::uint32_t> order;
+  std::vector<std::uint32_t> position;  // in the order
+  std::size_t words = 0;                // of a link in owns
+  std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link across whose flow it owns
+  std::vector<std::uint8_t> alive;      // [first side][second side]
+  std::size_t first_changed = 0;        // position before which order and levels are right
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // pairs (from, to) that changed places
+
+  [[nodiscard]] std::size_t links() const { return level.size(); }
+  [[nodiscard]] std::size_t second_side() const { return width[1]; }
+};
+
+class CrossbarLevels {
+ public:
+  // Capacities of the two sides' links in B/s; the second side's numbers begin at first.size() rounded up.
+  CrossbarLevels(const std::vector<double>& first, const std::vector<double>& second);
+
+  [[nodiscard]] std::size_t second_side() const { return state_.second_side(); }
+  [[nodiscard]] std::size_t links() const { return state_.links(); }
+  // The flow from link `from` of the first side to link `to` of the second; there is at most one at a time.
+  void add(std::uint32_t from, std::uint32_t to);
+  void remove(std::uint32_t from, std::uint32_t to);
+  // Puts order and levels right again. Returns the first position of the order that may have changed.
+  std::size_t update();
+
+  [[nodiscard]] double level(std::uint32_t link) const { return state_.level[link]; }
+  // Whether flows have the link's level; else it is not full.
+  [[nodiscard]] bool full(std::uint32_t link) const { return state_.owned[link] > 0; }
+  [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {
+    return state_.position[from] < state_.position[to];
+  }
+  [[nodiscard]] const std::vector<std::uint32_t>& order() const { return state_.order; }
+  // Pairs (from, to) that changed places, at least once, in the last update.
+  [[nodiscard]] const std::vector<std::pair<std::uint32_t, std::uint32_t>>& moved() const { return state_.moved; }
+
+ private:
+  struct Pair {
+    std::uint32_t owner, other;
+  };
+  [[nodiscard]] Pair pair_of(std::uint32_t from, std::uint32_t to) const;
+  void set_owner(Pair pair, bool owns);
+
+  CrossbarState state_;
+  std::uint32_t updates_ = 0;
+};
+
+}  // namespace lastbit::sim::network

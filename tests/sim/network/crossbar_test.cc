@@ -1,0 +1,125 @@
+#include "sim/network/crossbar.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "sim/network/progressive_filling.h"
+#include "sim/network/solve.h"
+
+namespace lastbit::sim::network {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Progressive filling of one state: the links' levels, infinity where a link is not full.
+std::vector<double> plain_levels(const std::vector<double>& capacity, std::size_t second_side,
+                                 std::vector<std::pair<std::uint32_t, std::uint32_t>> flows) {
+  std::vector<double> left = capacity;
+  std::vector<double> level(capacity.size(), kInfinity);
+  while (!flows.empty()) {
+    std::vector<double> open(capacity.size(), 0);
+    for (const auto& [from, to] : flows) {
+      open[from] += 1;
+      open[to] += 1;
+    }
+    std::size_t fullest = 0;
+    double least_level = kInfinity;
+    for (std::size_t link = 0; link < capacity.size(); ++link)
+      if (open[link] > 0 && left[link] / open[link] < least_level) least_level = left[fullest = link] / open[link];
+    level[fullest] = least_level;
+    std::erase_if(flows, [&](const auto& flow) {
+      if (flow.first != fullest && flow.second != fullest) return false;
+      left[flow.first] -= least_level;
+      left[flow.second] -= least_level;
+      return true;
+    });
+  }
+  EXPECT_LE(second_side, capacity.size());
+  return level;
+}
+
+// Flows come and go in any order: levels are those of a filling from the start.
+RC_GTEST_PROP(CrossbarLevels, AreThoseOfAFilling, ()) {
+  const auto ports = *rc::gen::inRange<std::size_t>(1, 12);
+  std::vector<double> first(ports);
+  std::vector<double> second(ports);
+  for (double& value : first) value = *rc::gen::inRange(1, 6);
+  for (double& value : second) value = *rc::gen::inRange(1, 6);
+  CrossbarLevels levels(first, second);
+  std::vector<double> capacity(levels.links(), 1);
+  std::copy(first.begin(), first.end(), capacity.begin());
+  std::copy(second.begin(), second.end(), capacity.begin() + static_cast<std::ptrdiff_t>(levels.second_side()));
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> flows;
+  const auto changes = *rc::gen::inRange(1, 80);
+  for (int change = 0; change < changes; ++change) {
+    const auto from = static_cast<std::uint32_t>(*rc::gen::inRange<std::size_t>(0, ports));
+    const auto to = static_cast<std::uint32_t>(levels.second_side() + *rc::gen::inRange<std::size_t>(0, ports));
+    const auto found = std::find(flows.begin(), flows.end(), std::pair{from, to});
+    if (found == flows.end()) {
+      levels.add(from, to);
+      flows.emplace_back(from, to);
+    } else {
+      levels.remove(from, to);
+      flows.erase(found);
+    }
+    if (*rc::gen::inRange(0, 3) == 0) continue;  // several at once
+    (void)levels.update();
+    const std::vector<double> expected = plain_levels(capacity, levels.second_side(), flows);
+    for (const auto& [a, b] : flows) {
+      const std::uint32_t owner = levels.owned_by_first(a, b) ? a : b;
+      const double rate = std::min(expected[a], expected[b]);
+      RC_ASSERT(std::abs(levels.level(owner) - rate) <= 1e-11 * rate);
+    }
+  }
+}
+
+// An all-to-all of random sizes, begun at random times: completions as the plain twin's.
+RC_GTEST_PROP(Crossbar, CompletionsAreThoseOfThePlainTwin, ()) {
+  const auto ports = *rc::gen::inRange<std::uint32_t>(9, 14);
+  LinkList links;
+  FlowList flows;
+  for (std::uint32_t link = 0; link < 2 * ports; ++link) links.add(*rc::gen::inRange(1, 4), 0);
+  const int late = *rc::gen::inRange(0, 3);
+  for (std::uint32_t from = 0; from < ports; ++from)
+    for (std::uint32_t to = 0; to < ports; ++to) {
+      if (from == to || *rc::gen::inRange(0, 8) == 0) continue;
+      const double start_s = late == 0 ? 0 : *rc::gen::inRange(0, 20);
+      flows.add(start_s, *rc::gen::inRange(0, 30), std::vector{from, ports + to});
+    }
+  const std::vector<double> expected = progressive_filling(links, flows, Sharing::kMaxMin);
+  const Answer answer = solve(links, flows, {.fold = false});
+  RC_ASSERT(worst_relative_difference(answer.completion_s, expected) < 1e-9);
+}
+
+TEST(CrossbarPorts, AreThoseOfASwitch) {
+  LinkList links;
+  for (int link = 0; link < 40; ++link) links.add(1, 0);
+  const auto ports_of = [&links](const FlowList& flows) {
+    std::vector<std::uint32_t> members(flows.size());
+    std::iota(members.begin(), members.end(), 0U);
+    std::vector<std::uint32_t> local(links.size());
+    std::iota(local.begin(), local.end(), 0U);
+    return crossbar_ports(flows, members, local, links.capacity);
+  };
+  FlowList all;
+  for (std::uint32_t from = 0; from < 16; ++from)
+    for (std::uint32_t to = 0; to < 16; ++to) all.add(0, 1, std::vector{from, 20 + to});
+  EXPECT_EQ(ports_of(all).first.size(), 16u);
+  EXPECT_EQ(ports_of(all).second.size(), 16u);
+  FlowList twice = all;
+  twice.add(0, 1, std::vector{0u, 20u});
+  EXPECT_TRUE(ports_of(twice).first.empty());
+  FlowList around = all;
+  around.add(0, 1, std::vector{20u, 0u});
+  EXPECT_TRUE(ports_of(around).first.empty());
+  FlowList farther = all;
+  farther.add(0, 1, std::vector{0u, 17u, 37u});
+  EXPECT_TRUE(ports_of(farther).first.empty());
+}
+
+}  // namespace
+}  // namespace lastbit::sim::network
