@@ -94,7 +94,7 @@ PackSummary write_kernel_pack(const ValidationRequest& request, const std::strin
 ValidationRequest read_kernel_pack(const std::string& path) { return read_kernel_pack(io::load_arrays(path), path); }
 
 ValidationRequest read_kernel_pack(const NamedTensors& arrays, const std::string& path) {
-  const ValidationRequest request = read_manifest(arrays, path);
+  ValidationRequest request = read_manifest(arrays, path);
   const auto key_of = [](const CaseId& id, const std::string& input) { return fmt::format("{}/{}", id.name(), input); };
   for (const CaseId& id : cases_of(request))
     for (const ContractArray& input : request.contract->inputs) {
