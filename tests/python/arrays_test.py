@@ -50,6 +50,12 @@ def test_casts_give_ml_dtypes_and_values_back(name):
     assert (lastbit.to_float32(codes.view(f"u{codes.itemsize}"), name) == values).all()
 
 
+@pytest.mark.parametrize("name", ["e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "e8m0", "bf16", "f16"])
+def test_every_dtype_passes_through_every_library(name, array_of, numpy_of):
+    values = numpy.array([[1.0, 0.5, 2.0]], dtype=numpy.float32)
+    assert (numpy_of(lastbit.to_float32(lastbit.cast(array_of(values), name))) == values).all()
+
+
 def test_casts_follow_the_convention(rng):
     x = numpy.append(rng.standard_normal(1000, dtype=numpy.float32) * 200, numpy.float32([numpy.nan, -numpy.nan, 1e9]))
     theirs = x.astype(ml_dtypes.float8_e4m3fn).view(numpy.uint8)
