@@ -100,8 +100,8 @@ TEST(CheckKernel, SaysWhatItCannotRead) {
 #if defined(LASTBIT_EXECUTOR)
 TEST(CheckKernel, RunsOwnKernelsOnTheExecutor) {
   const auto run = [](const std::string& implementation) {
-    return run_cli({"check", "kernel", "rope", "--implementation", implementation, "--shapes", "5x3x64", "--families",
-                    "normal"});
+    return run_cli(
+        {"check", "kernel", "rope", "--implementation", implementation, "--shapes", "5x3x64", "--families", "normal"});
   };
   for (const std::string name : {"v0", "tuned", "rope:tuned"}) {
     const auto result = run(name);
