@@ -20,9 +20,7 @@ namespace lastbit::sim::train {
 
 // What of a cluster's network a forecast does not see.
 inline constexpr const char* kNetworkNote =
-    "network: links at their attainable rates; its layers, oversubscription, routing and failures are not simulated "
-    "here "
-    "(lastbit sim network, sim collective)";
+    "network: links at their attainable rates; layers, routing and failures are not simulated (lastbit sim network)";
 
 struct Forecast {
   std::string model_name;

@@ -11,8 +11,8 @@ namespace lastbit::io {
 // For text inside XML and HTML. Control characters other than line feed and tab, which XML lacks, become '?'.
 [[nodiscard]] std::string xml_escaped(std::string_view text);
 
-// A whole page around `body`, with the one style sheet: for the parts below, for pictures side by side
-// (<div class="charts">), wide tables (<div class="scroll">), words (class "soft", "pass", "fail").
+// A whole page around `body`, with the one style sheet: for the parts below, for pictures side by side (a div of class
+// "charts"), wide tables (class "scroll"), words (class "soft", "pass", "fail").
 [[nodiscard]] std::string html_page(std::string_view title, std::string_view body);
 
 // A bar a row with its label and value, scaled to the largest. value_text: with its unit.
