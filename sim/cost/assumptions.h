@@ -39,7 +39,7 @@ class Assumptions {
   // The user's own choice.
   void choose(const std::string& name);
   // A calibration's value and its source, unless the user chose one; a range moves in proportion, within what the name
-  // allows. Assumptions that follow another one (assumed "as" it) follow its calibrated value.
+  // allows.
   void calibrate(const std::string& name, double value, const std::string& source);
 
  private:
