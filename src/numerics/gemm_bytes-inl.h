@@ -29,6 +29,25 @@ constexpr int kRows = 3;
 // Chunks of fewer rows are not worth tables.
 constexpr std::int64_t kTableRows = 12;
 
+// What a group of K says of neighbouring rows.
+struct RowBytes {
+  template <typename L>
+  HWY_INLINE RowBytes(const PackedRows<L>& rows, std::int64_t i, std::int64_t group)
+      : signs(rows.signs_of(i, group)),
+        pairs(rows.pairs_of(i, group)),
+        largest(rows.largest_of(i, group)),
+        sign_stride(rows.signs_of(1, 0) - rows.signs_of(0, 0)),
+        pair_stride(rows.pairs_of(1, 0) - rows.pairs_of(0, 0)),
+        largest_stride(rows.largest_of(1, 0) - rows.largest_of(0, 0)) {}
+
+  const std::uint8_t* signs;  // places in tables, [rows, step_k / 4] and
+  const std::uint8_t* pairs;  // [rows, step_k / 2]
+  const std::uint8_t* largest;
+  std::int64_t sign_stride;
+  std::int64_t pair_stride;
+  std::int64_t largest_stride;
+};
+
 // E (+ L::kCodeOfZero) and N of rows of A and one group of a panel, without c's part: bytes in lane order. With tables:
 // for each two elements of K the ORs of their planes, for each four the counts of negative products by the row's four
 // signs.
@@ -51,87 +70,92 @@ class GroupBytes {
     make_counts();
   }
 
-  // For kCount rows, up to kRows, from row i on.
-  template <int kCount>
-  HWY_INLINE void find(const PackedRows<L>& rows, std::int64_t i, std::int64_t group) {
-    if (HWY_LIKELY(tabled_)) return look_up<kCount>(rows, i, group);
-    for (int r = 0; r < kCount; ++r) {
-      count_negative(rows.signs_of(i + r, group), negative_of(r));
-      compare_exponents(rows.exponents_of(i + r, group), largest_of(r));
+  // Whether rows are looked up in tables; else find() goes through the elements.
+  [[nodiscard]] bool tabled() const { return tabled_; }
+
+  // Of `count` rows, up to kRows, from row i on, to slot 0. kStep: step_k, or 0 for any.
+  template <int kStep>
+  HWY_INLINE void find(const PackedRows<L>& rows, std::int64_t i, int count, std::int64_t group) {
+    const RowBytes of_rows(rows, i, group);
+    for (int r = 0; r < count; ++r)
+      if (HWY_LIKELY(tabled_)) {
+        look_up_negative<kStep>(0, r, of_rows);
+        look_up_largest<kStep>(0, r, of_rows);
+      } else {
+        count_negative(rows.signs_of(i + r, group), negative_of(0, r));
+        compare_exponents(rows.exponents_of(i + r, group), largest_of(0, r));
+      }
+    if (HWY_LIKELY(tabled_)) compare_where_far(0, rows, i, count, group);
+  }
+
+  // N of the r-th row to a slot.
+  template <int kStep>
+  HWY_INLINE void look_up_negative(int slot, int r, const RowBytes& rows) {
+    const std::uint8_t* HWY_RESTRICT places = rows.signs + r * rows.sign_stride;
+    const int quads = (kStep == 0 ? step_k_ : kStep) / 4;
+    auto low = hn::Zero(kBytes);
+    auto high = low;
+#pragma GCC unroll 3
+    for (int first = 0; first < quads; first += kQuadsAtOnce) {
+      const std::uint8_t* HWY_RESTRICT counts = counts_.get() + first * kSignLines * kHalfCols;
+      const int end = std::min(kQuadsAtOnce, quads - first);
+      auto both = hn::Load(kBytes, counts + std::size_t{places[first]} * kPlaceUnit);
+#pragma GCC unroll 3
+      for (int quad = 1; quad < end; ++quad)
+        both = hn::Add(both, hn::Load(kBytes, counts + quad * kSignLines * kHalfCols +
+                                                  std::size_t{places[first + quad]} * kPlaceUnit));
+      low = hn::Add(low, hn::And(both, hn::Set(kBytes, 0x0f)));
+      high = hn::Add(high, hn::And(shifted_right_4(both), hn::Set(kBytes, 0x0f)));
+    }
+    hn::Store(low, kBytes, negative_of(slot, r));
+    hn::Store(high, kBytes, negative_of(slot, r) + kHalfCols);
+  }
+
+  // E likewise, but where exponents lie far apart: to be followed by compare_where_far().
+  template <int kStep>
+  HWY_INLINE void look_up_largest(int slot, int r, const RowBytes& rows) {
+    // Four bits a column: bits s to 3, s the distance of E from A + B; none if it is more than 3.
+    const std::uint8_t* HWY_RESTRICT places = rows.pairs + r * rows.pair_stride;
+    const std::uint8_t* HWY_RESTRICT planes = pairs_.get();
+    const int pairs = (kStep == 0 ? step_k_ : kStep) / 2;
+    auto bits = hn::Zero(kBytes);
+#pragma GCC unroll 8
+    for (int pair = 0; pair < pairs; pair += 2, planes += 2 * kPairLines * kHalfCols) {
+      const auto first = hn::Load(kBytes, planes + std::size_t{places[pair]} * kPlaceUnit);
+      const auto second =
+          hn::Load(kBytes, planes + kPairLines * kHalfCols + std::size_t{places[pair + 1]} * kPlaceUnit);
+      bits = hn::Or3(bits, first, second);
+    }
+    const auto below_low = distance(hn::And(bits, hn::Set(kBytes, 0x0f)));
+    const auto below_high = distance(hn::And(shifted_right_4(bits), hn::Set(kBytes, 0x0f)));
+    const auto of_row = hn::Set(kBytes, rows.largest[r * rows.largest_stride]);
+    std::uint8_t* HWY_RESTRICT largest = largest_of(slot, r);
+    hn::Store(hn::Sub(hn::Sub(of_row, hn::Load(kBytes, of_columns_)), below_low), kBytes, largest);
+    hn::Store(hn::Sub(hn::Sub(of_row, hn::Load(kBytes, of_columns_ + kHalfCols)), below_high), kBytes,
+              largest + kHalfCols);
+    hn::Store(hn::Or(below_low, below_high), kBytes, far_.data() + r * kHalfCols);
+  }
+
+  // The rows that the tables left, after all `count` rows have been looked up.
+  HWY_INLINE void compare_where_far(int slot, const PackedRows<L>& rows, std::int64_t i, int count,
+                                    std::int64_t group) {
+    for (int r = 0; r < count; ++r) {
+      const auto far = hn::Load(kBytes, far_.data() + r * kHalfCols);
+      if (HWY_UNLIKELY(!hn::AllFalse(kBytes, hn::MaskFromVec(far))))
+        compare_exponents(rows.exponents_of(i + r, group), largest_of(slot, r));
     }
   }
 
   // Of the r-th row that was asked for, [kPanelCols] each.
-  [[nodiscard]] std::uint8_t* largest_of(int r) { return largest_.data() + r * kPanelCols; }
-  [[nodiscard]] std::uint8_t* negative_of(int r) { return negative_.data() + r * kPanelCols; }
+  [[nodiscard]] std::uint8_t* largest_of(int slot, int r) { return largest_.data() + (slot * kRows + r) * kPanelCols; }
+  [[nodiscard]] std::uint8_t* negative_of(int slot, int r) {
+    return negative_.data() + (slot * kRows + r) * kPanelCols;
+  }
 
  private:
   using V = hn::Vec<decltype(kBytes)>;
 
-  template <int kCount>
-  HWY_INLINE void look_up(const PackedRows<L>& rows, std::int64_t i, std::int64_t group) {
-    const std::uint8_t* HWY_RESTRICT signs = rows.signs_of(i, group);
-    const std::int64_t sign_stride = rows.stride / 4;
-    V low[kCount];
-    V high[kCount];
-    add_counts<kCount>(0, signs, sign_stride, low, high);
-    for (int first = kQuadsAtOnce; first < step_k_ / 4; first += kQuadsAtOnce)
-      add_counts<kCount>(first, signs, sign_stride, low, high);
-#pragma GCC unroll 8
-    for (int r = 0; r < kCount; ++r) {
-      hn::Store(low[r], kBytes, negative_of(r));
-      hn::Store(high[r], kBytes, negative_of(r) + kHalfCols);
-    }
-    // Four bits a column: bits s to 3, s the distance of E from A + B; none if it is more than 3.
-    const std::uint8_t* HWY_RESTRICT pairs = rows.pairs_of(i, group);
-    const std::uint8_t* HWY_RESTRICT planes = pairs_.get();
-    const std::int64_t pair_stride = rows.stride / 2;
-    V bits[kCount];
-#pragma GCC unroll 8
-    for (int r = 0; r < kCount; ++r) bits[r] = hn::Zero(kBytes);
-    for (std::int64_t pair = 0; pair < step_k_ / 2; pair += 2, planes += 2 * kPairLines * kHalfCols) {
-#pragma GCC unroll 8
-      for (int r = 0; r < kCount; ++r) {
-        const std::uint8_t* places = pairs + r * pair_stride + pair;
-        const auto first = hn::Load(kBytes, planes + std::size_t{places[0]} * kPlaceUnit);
-        const auto second = hn::Load(kBytes, planes + kPairLines * kHalfCols + std::size_t{places[1]} * kPlaceUnit);
-        bits[r] = hn::Or3(bits[r], first, second);
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kCount; ++r) {
-      const auto below_low = distance(hn::And(bits[r], hn::Set(kBytes, 0x0f)));
-      const auto below_high = distance(hn::And(shifted_right_4(bits[r]), hn::Set(kBytes, 0x0f)));
-      const auto of_row = hn::Set(kBytes, rows.largest_of(i + r, group));
-      hn::Store(hn::Sub(hn::Sub(of_row, hn::Load(kBytes, of_columns_)), below_low), kBytes, largest_of(r));
-      hn::Store(hn::Sub(hn::Sub(of_row, hn::Load(kBytes, of_columns_ + kHalfCols)), below_high), kBytes,
-                largest_of(r) + kHalfCols);
-      if (HWY_UNLIKELY(!hn::AllFalse(kBytes, hn::MaskFromVec(hn::Or(below_low, below_high)))))
-        compare_exponents(rows.exponents_of(i + r, group), largest_of(r));
-    }
-  }
-
   static constexpr int kQuadsAtOnce = 3;  // whose counts fit four bits
-
-  // Counts of up to kQuadsAtOnce quads from `first` on, set (first = 0) or added.
-  template <int kCount>
-  HWY_INLINE void add_counts(int first, const std::uint8_t* HWY_RESTRICT signs, std::int64_t stride, V (&low)[kCount],
-                             V (&high)[kCount]) const {
-    const std::uint8_t* HWY_RESTRICT counts = counts_.get() + first * kSignLines * kHalfCols;
-    const int quads = std::min(kQuadsAtOnce, step_k_ / 4 - first);
-#pragma GCC unroll 8
-    for (int r = 0; r < kCount; ++r) {
-      const std::uint8_t* places = signs + r * stride + first;
-      auto both = hn::Load(kBytes, counts + std::size_t{places[0]} * kPlaceUnit);
-      for (int quad = 1; quad < quads; ++quad)
-        both = hn::Add(
-            both, hn::Load(kBytes, counts + quad * kSignLines * kHalfCols + std::size_t{places[quad]} * kPlaceUnit));
-      const auto lower = hn::And(both, hn::Set(kBytes, 0x0f));
-      const auto upper = hn::And(shifted_right_4(both), hn::Set(kBytes, 0x0f));
-      low[r] = first == 0 ? lower : hn::Add(low[r], lower);
-      high[r] = first == 0 ? upper : hn::Add(high[r], upper);
-    }
-  }
 
   // Bits s to 3 as s, none as 0xff.
   static HWY_INLINE V distance(V bits) {
@@ -257,8 +281,10 @@ class GroupBytes {
   bool tabled_ = false;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> pairs_;   // [step_k / 2, kPairLines, kHalfCols]
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> counts_;  // [step_k / 4, kSignLines, kHalfCols]
-  HWY_ALIGN std::array<std::uint8_t, kRows * kPanelCols> largest_;
-  HWY_ALIGN std::array<std::uint8_t, kRows * kPanelCols> negative_;
+  // Two slots, that one may be filled while the other is read.
+  HWY_ALIGN std::array<std::uint8_t, 2 * kRows * kPanelCols> largest_;
+  HWY_ALIGN std::array<std::uint8_t, 2 * kRows * kPanelCols> negative_;
+  HWY_ALIGN std::array<std::uint8_t, kRows * kHalfCols> far_;  // not 0 (top bit) where a row's tables have no bit
   // Of the panel's group.
   const std::uint8_t* exponents_ = nullptr;
   const std::uint8_t* signs_ = nullptr;

@@ -347,9 +347,9 @@ class PackedRows {
   [[nodiscard]] const std::uint8_t* signs_of(std::int64_t i, std::int64_t group) const {
     return signs_.get() + (i * stride + group * step_k_) / 4;
   }
-  // and the largest of its exponents.
-  [[nodiscard]] std::uint8_t largest_of(std::int64_t i, std::int64_t group) const {
-    return largest_[static_cast<std::size_t>(i * groups_ + group)];
+  // and where the largest of its exponents is.
+  [[nodiscard]] const std::uint8_t* largest_of(std::int64_t i, std::int64_t group) const {
+    return largest_.get() + i * groups_ + group;
   }
 
   std::int64_t stride;
