@@ -140,17 +140,12 @@ void add_accumulation(CLI::App& study, Action& action) {
 struct TrainStudy {
   std::string name;
   train::StudyOptions study;
-  std::string scale = "micro";
 };
 
 int run_train_study(TrainStudy options) {
   const train::Study study = train::load_study(options.name);
   if (options.study.output.empty()) options.study.output = "studies/" + options.name;
   std::filesystem::create_directories(options.study.output);
-  if (options.scale == "small")  // for a long run elsewhere
-    options.study.settings.insert(options.study.settings.begin(),
-                                  {"model=\"small\"", "tokens=100000000", "data.sequence_tokens=512",
-                                   "batch.sequences=64", "batch.micro_sequences=8", "learning_rate.peak=1e-3"});
   options.study.progress = [last = std::string()](const std::string& variant, const train::RunProgress& now) mutable {
     if (!now.evaluation && variant == last) return;
     last = variant;
@@ -167,8 +162,10 @@ void add_train_study(CLI::App& study, Action& action) {
   const auto options = std::make_shared<TrainStudy>();
   command->add_option("NAME", options->name, "A study of data/studies")->required();
   command->add_option("--out", options->study.output, "Folder, where an interrupted study goes on (studies/NAME)");
-  command->add_option("--scale", options->scale, "micro (minutes here) or small (a long run elsewhere)")
-      ->check(CLI::IsMember({"micro", "small"}))
+  command
+      ->add_option("--scale", options->study.scale,
+                   "micro (minutes), tiny (half an hour a variant) or small (a long run elsewhere)")
+      ->check(CLI::IsMember(train::study_scales()))
       ->capture_default_str();
   command->add_option("--set", options->study.settings, "Change a value of all runs, as in tokens=1000000; repeatable")
       ->allow_extra_args(false);

@@ -185,6 +185,23 @@ Study load_study(const std::string& name) {
   return study;
 }
 
+const std::vector<std::string>& study_scales() {
+  static const std::vector<std::string> kScales{"micro", "tiny", "small"};
+  return kScales;
+}
+
+std::vector<std::string> settings_of_scale(const std::string& scale) {
+  if (scale == "micro") return {};
+  if (scale == "tiny")
+    return {
+        "model=\"tiny\"",          "tokens=2500000",          "data.sequence_tokens=256",       "batch.sequences=16",
+        "batch.micro_sequences=8", "learning_rate.peak=2e-3", "learning_rate.warm_up_steps=100"};
+  if (scale == "small")
+    return {"model=\"small\"",    "tokens=100000000",        "data.sequence_tokens=512",
+            "batch.sequences=64", "batch.micro_sequences=8", "learning_rate.peak=1e-3"};
+  core::fail_input("unknown scale '{}'; there are: {}", scale, fmt::join(study_scales(), ", "));
+}
+
 json run_study(const Study& study, const StudyOptions& options) {
   json object = {{"schema", 1},
                  {"study", study.name},
@@ -192,13 +209,15 @@ json run_study(const Study& study, const StudyOptions& options) {
                  {"question", study.question},
                  {"base", study.base},
                  {"reference", study.reference},
+                 {"scale", options.scale},
                  {"settings", options.settings},
                  {"version", core::version()},
                  {"commit", options.commit},
                  {"date", today()}};
   std::map<std::string, std::vector<json>> lines;
   for (const StudyVariant& variant : study.variants) {
-    std::vector<std::string> settings = variant.settings;
+    std::vector<std::string> settings = settings_of_scale(options.scale);
+    settings.insert(settings.end(), variant.settings.begin(), variant.settings.end());
     if (!variant.from.empty()) settings.push_back("init_from=" + options.output + "/" + variant.from + "/model");
     settings.insert(settings.end(), options.settings.begin(), options.settings.end());
     const std::string folder = options.output + "/" + variant.name;
@@ -252,11 +271,14 @@ std::string study_text(const json& results) {
                        claim.at("variant").get<std::string>(), claim.at("value").get<double>(), "claimed",
                        claim.at("side").get<std::string>(), claim.at("bound").get<double>(),
                        claim.at("holds").get<bool>() ? "holds" : "does not hold");
+  const std::string commit = text("commit").empty() ? "" : " at " + text("commit");
+  std::string again = text("study");
+  if (text("scale") != "micro") again += " --scale " + text("scale");
+  for (const json& setting : results.at("settings")) again += " --set " + setting.get<std::string>();
   out += fmt::format(
-      "\n![loss](loss.svg)\n\nBase `{}`, seed {}{}{}, Lastbit {}{}, {}. Again: `lastbit study train {}`.\n",
-      text("base"), results.at("seed").get<std::uint64_t>(), results.at("settings").empty() ? "" : ", --set ",
-      fmt::join(results.at("settings").get<std::vector<std::string>>(), " --set "), text("version"),
-      text("commit").empty() ? "" : " at " + text("commit"), text("date"), text("study"));
+      "\n![loss](loss.svg)\n\nBase `{}`, {} size, seed {}, Lastbit {}{}, {}. Again: `lastbit study train {}`.\n",
+      text("base"), text("scale"), results.at("seed").get<std::uint64_t>(), text("version"), commit, text("date"),
+      again);
   return out;
 }
 

@@ -41,9 +41,15 @@ struct Study {
 [[nodiscard]] Study load_study(const std::string& name);
 [[nodiscard]] std::vector<std::string> study_names();
 
+// Sizes of models and runs: "micro" (minutes), "tiny" (half an hour a variant), "small" (a long run elsewhere).
+[[nodiscard]] const std::vector<std::string>& study_scales();
+// What a scale changes in a study's base; a variant's own settings go before it. Errors (bad input): no such scale.
+[[nodiscard]] std::vector<std::string> settings_of_scale(const std::string& scale);
+
 struct StudyOptions {
-  std::string output;                 // a folder; runs go below, and an interrupted study goes on
-  std::vector<std::string> settings;  // beyond the variants' own: another size, another seed
+  std::string output;  // a folder; runs go below, and an interrupted study goes on
+  std::string scale = "micro";
+  std::vector<std::string> settings;  // that go before the variants' own: another seed
   std::string commit;                 // for the record
   std::function<bool()> stop;
   std::function<void(const std::string& variant, const RunProgress& progress)> progress;

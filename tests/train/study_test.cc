@@ -17,10 +17,15 @@ TEST(Study, EveryOneThatComesWithLastbitIsWhole) {
   for (const std::string& name : study_names()) {
     const Study study = load_study(name);
     EXPECT_GE(study.variants.size(), 2U) << name;
-    for (const StudyVariant& variant : study.variants)
-      EXPECT_GT(load_train_config(study.base, variant.settings, folder.file("run")).total_steps, 0) << variant.name;
+    for (const std::string& scale : study_scales())
+      for (const StudyVariant& variant : study.variants) {
+        std::vector<std::string> settings = settings_of_scale(scale);
+        settings.insert(settings.end(), variant.settings.begin(), variant.settings.end());
+        EXPECT_GT(load_train_config(study.base, settings, folder.file("run")).total_steps, 0) << variant.name << scale;
+      }
   }
   EXPECT_THROW((void)load_study("fp9"), core::Error);
+  EXPECT_THROW((void)settings_of_scale("huge"), core::Error);
 }
 
 TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
