@@ -42,26 +42,24 @@ const Tensor& LanguageHead::normalise(const Tensor& hidden) {
 
 Tensor LanguageHead::chunk_logits(const ops::LinearInput& rows) const {
   Tensor logits =
-      ops::linear(rows, context_.weights.get(weight_ + ".weight"), context_.numerics.head, {weight_, context_.shadow});
+      ops::linear(rows, context_.weights.get(weight_ + ".weight"), context_.numerics.head, context_.site(weight_));
   check_finite(logits);
   return logits;
 }
 
-Tensor LanguageHead::logits() const {
-  return chunk_logits({normed_, context_.numerics.head, {weight_, context_.shadow}});
-}
+Tensor LanguageHead::logits() const { return chunk_logits({normed_, context_.numerics.head, context_.site(weight_)}); }
 
 Tensor LanguageHead::last_logits() const {
   const std::int64_t tokens = normed_.dim(1);
   const Tensor rows = normed_.slice(1, tokens - 1, tokens).contiguous().reshape({normed_.dim(0), normed_.dim(2)});
-  return chunk_logits({rows, context_.numerics.head, {weight_, context_.shadow}});
+  return chunk_logits({rows, context_.numerics.head, context_.site(weight_)});
 }
 
 HeadLoss LanguageHead::loss(const Tensor& targets, std::optional<double> scale) {
   core::check(targets.size() == normed_.dim(0) * normed_.dim(1), "a target for each token");
   const Tensor rows = token_rows(normed_);
   const Tensor flat_targets = targets.reshape({targets.size()});
-  const ops::LinearSite site{weight_, context_.shadow};
+  const ops::LinearSite site = context_.site(weight_);
   HeadLoss total;
   if (scale) dnormed_ = Tensor::empty(normed_.dtype(), normed_.shape());
   std::size_t filled = 0;

@@ -45,6 +45,7 @@ LossResult Transformer::loss_and_gradients(const Tensor& given_ids, const LossOp
   LossResult result;
   PassContext context{config_, weights_, numerics_, rope, layout, taps};
   context.shadow = options.shadow;
+  context.scales = options.scales;
   context.keep = true;
   context.recompute = options.recompute;
   context.balance_loss = options.balance_loss;

@@ -123,7 +123,7 @@ Tensor MixturePass::score(const Tensor& x) {
     return Tensor::zeros(x.dtype(), {x.dim(0), context_.config.n_routed_experts});
   router_input_ = router_.input(jittered(x));
   Tensor logits = ops::linear(router_input_, context_.weights.get(prefix_ + "gate.weight"), context_.numerics.router,
-                              {prefix_ + "gate", context_.shadow});
+                              context_.site(prefix_ + "gate"));
   check_finite(logits, layer_);
   return logits;
 }

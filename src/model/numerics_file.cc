@@ -21,6 +21,7 @@ namespace {
 
 using io::ConfigReader;
 
+constexpr std::int64_t kMostSteps = 1 << 20;
 constexpr std::int64_t kMostElements = std::int64_t{1} << 40;
 
 std::vector<ops::LinearNumerics*> fp8_layers(ops::Numerics& numerics) {
@@ -64,6 +65,14 @@ void read_operand(const ConfigReader& reader, const std::vector<ops::LinearNumer
     const auto epsilon = static_cast<float>(reader.require_in("amax_epsilon", 1e-30, 1e30));
     change([&](ops::OperandNumerics& operand) { operand.rule.amax_epsilon = epsilon; });
   }
+  if (reader.has("delayed_steps")) {
+    const auto steps = static_cast<std::size_t>(reader.require_in("delayed_steps", std::int64_t{0}, kMostSteps));
+    change([&](ops::OperandNumerics& operand) { operand.delayed_steps = steps; });
+  }
+  change([&](const ops::OperandNumerics& operand) {
+    if (operand.delayed_steps > 0 && operand.tile != "tensor")
+      reader.fail("tile", "tensor: a scale of the steps before is one for the whole tensor");
+  });
   reader.finish();
 }
 

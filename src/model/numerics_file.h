@@ -21,6 +21,7 @@ namespace lastbit::model {
 //     method      division or reciprocal
 //     zero_block  one or epsilon
 //     amax_epsilon
+//     delayed_steps  of tile "tensor": the scale comes from so many steps before; 0: from the tensor itself
 // A key changes that one thing in all FP8 linear layers of the base. Errors: bad input that names the file and the key;
 // FP8 keys over a base without FP8 products.
 [[nodiscard]] ops::Numerics find_numerics(const std::string& name_or_file);

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "model/config.h"
@@ -11,6 +13,7 @@
 #include "model/taps.h"
 #include "model/token_layout.h"
 #include "model/weights.h"
+#include "ops/linear.h"
 #include "ops/load_metrics.h"
 #include "ops/numerics.h"
 #include "ops/rope.h"
@@ -61,10 +64,13 @@ struct PassContext {
   std::vector<LayerRouting>* routing = nullptr;  // gets an entry from each MoE layer
   Gradients* gradients = nullptr;                // added to by backward()
   const tensor::Tensor* padding = nullptr;       // [B, S] bool: tokens that are nobody's target
+  ops::DelayedScales* scales = nullptr;          // of policies with delayed scales
+
+  [[nodiscard]] ops::LinearSite site(std::string name) const { return {std::move(name), shadow, scales}; }
 
   [[nodiscard]] PassContext with_layout(const TokenLayout& other) const {
-    return {config,   weights, numerics,  rope,         other,      taps,    shadow,    cache,
-            mla_form, keep,    recompute, balance_loss, randomness, routing, gradients, padding};
+    return {config, weights,   numerics,     rope,       other,   taps,      shadow,  cache, mla_form,
+            keep,   recompute, balance_loss, randomness, routing, gradients, padding, scales};
   }
 };
 

@@ -14,17 +14,17 @@ using tensor::Tensor;
 Projection::Projection(const PassContext& context, std::string name, const ops::LinearNumerics& numerics)
     : context_(context), name_(std::move(name)), numerics_(numerics) {}
 
-ops::LinearInput Projection::input(Tensor x) const { return {std::move(x), numerics_, {name_, context_.shadow}}; }
+ops::LinearInput Projection::input(Tensor x) const { return {std::move(x), numerics_, context_.site(name_)}; }
 
 Tensor Projection::forward(const ops::LinearInput& x) const {
-  Tensor y = ops::linear(x, context_.weights.get(name_ + ".weight"), numerics_, {name_, context_.shadow},
+  Tensor y = ops::linear(x, context_.weights.get(name_ + ".weight"), numerics_, context_.site(name_),
                          context_.weights.find(name_ + ".bias"));
   ops::settle(y, context_.numerics);
   return y;
 }
 
 Tensor Projection::backward(const Tensor& dy, const ops::LinearInput& x) const {
-  const ops::LinearSite site{name_, context_.shadow};
+  const ops::LinearSite site = context_.site(name_);
   const std::string bias = name_ + ".bias";
   Gradients& gradients = *context_.gradients;
   ops::linear_wgrad(dy, x, gradients.of(name_ + ".weight"), numerics_, site,
@@ -36,7 +36,7 @@ Tensor Projection::backward(const Tensor& dy, const ops::LinearInput& x) const {
 
 ExpertProjection::ExpertProjection(const PassContext& context, const std::string& prefix, const std::string& role,
                                    const ops::LinearNumerics& numerics)
-    : context_(context), site_{prefix + "." + role, context.shadow}, numerics_(numerics) {
+    : context_(context), site_(context.site(prefix + "." + role)), numerics_(numerics) {
   for (std::int64_t e = 0; e < context.config.n_routed_experts; ++e) {
     names_.push_back(fmt::format("{}.{}.{}.weight", prefix, e, role));
     weights_.push_back(context.weights.get(names_.back()));

@@ -121,6 +121,7 @@ tensor::NamedTensors Transformer::forward(const Tensor& given_ids, const Forward
   tap_rope(rope, config_, taps);
   PassContext context{config_, weights_, numerics_, rope, layout, taps};
   context.shadow = options.shadow;
+  context.scales = options.scales;
   context.mla_form = options.mla_form;
 
   Tensor hidden = embed(ids, context);

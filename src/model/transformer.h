@@ -24,6 +24,7 @@ struct ForwardOptions {
   MlaForm mla_form = MlaForm::kNaive;
   MtpOptions mtp;  // of the taps "mtp.", whose names say the variant and the mean
   ops::Shadow* shadow = nullptr;
+  ops::DelayedScales* scales = nullptr;  // of policies with delayed scales: observes the pass
 };
 
 struct LossOptions {
@@ -40,8 +41,9 @@ struct LossOptions {
   std::optional<Randomness> randomness = Randomness{};
   Recompute recompute;
   ops::Shadow* shadow = nullptr;
-  tensor::Tensor padding;     // [B, S] bool: tokens that no loss asks for; without elements: none
-  TapWatch* watch = nullptr;  // gets the first tap that is not finite
+  ops::DelayedScales* scales = nullptr;  // of policies with delayed scales: observes the pass
+  tensor::Tensor padding;                // [B, S] bool: tokens that no loss asks for; without elements: none
+  TapWatch* watch = nullptr;             // gets the first tap that is not finite
 };
 
 struct LossResult {

@@ -327,4 +327,10 @@ void DelayedScaling::end_step(float amax) {
   next_ = (next_ + 1) % history_.size();
 }
 
+std::vector<float> DelayedScaling::history() const {
+  std::vector<float> steps(history_);
+  std::ranges::rotate(steps, steps.begin() + static_cast<std::ptrdiff_t>(next_));
+  return steps;
+}
+
 }  // namespace lastbit::numerics

@@ -95,6 +95,8 @@ class DelayedScaling {
   [[nodiscard]] float scale() const;
   // Ends a step whose tensor's largest magnitude was `amax`; the oldest step is forgotten. Errors: not finite.
   void end_step(float amax);
+  // The oldest step first.
+  [[nodiscard]] std::vector<float> history() const;
 
  private:
   Format format_;

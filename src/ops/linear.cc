@@ -38,6 +38,16 @@ FloatMatrix group_rows(const Tensor& x, const GroupOffsets& offsets, std::size_t
           rows, columns};
 }
 
+OperandSource input_source(const LinearSite& site, std::size_t g) {
+  return {site.name + ": the input", site.scales, g, false};
+}
+OperandSource weight_source(const LinearSite& site, std::size_t g) {
+  return {site.name + ".weight", site.scales, g, false};
+}
+OperandSource gradient_source(const LinearSite& site, std::size_t g) {
+  return {site.name + ": the output's gradient", site.scales, g, false};
+}
+
 FloatMatrix whole(const Tensor& weight) { return {weight.values<float>(), weight.dim(0), weight.dim(1)}; }
 
 // make(g) for every group, beside each other.
@@ -147,14 +157,11 @@ std::span<const float> result_rows(const Tensor& y, const GroupOffsets& offsets,
   return group_rows(y, offsets, g).values;
 }
 
-// Whether scaled codes lie turned when made by code_transposed (BF16's stay).
-bool lies_turned(const OperandNumerics& numerics) { return numerics.scaled(); }
-
 void fprop_core(const LinearInput& x, std::span<const Tensor> weights, const LinearNumerics& numerics,
                 const LinearSite& site, Tensor& y) {
   const GroupOffsets& offsets = x.offsets();
   const std::vector<CodedOperand> coded = for_groups(weights.size(), [&](std::size_t g) {
-    return code_operand(whole(weights[g]), numerics.fprop.right, site.name + ".weight");
+    return code_operand(whole(weights[g]), numerics.fprop.right, weight_source(site, g));
   });
   CoreProduct product(numerics.fprop, site, "fprop");
   float* out = y.mutable_values<float>().data();
@@ -173,10 +180,10 @@ void fprop_core(const LinearInput& x, std::span<const Tensor> weights, const Lin
 void dgrad_core(const Tensor& dy, const GroupOffsets& offsets, std::span<const Tensor> weights,
                 const LinearNumerics& numerics, const LinearSite& site, Tensor& dx) {
   const std::vector<CodedOperand> left = for_groups(weights.size(), [&](std::size_t g) {
-    return code_operand(group_rows(dy, offsets, g), numerics.dgrad.left, site.name + ": the output's gradient");
+    return code_operand(group_rows(dy, offsets, g), numerics.dgrad.left, gradient_source(site, g));
   });
   const std::vector<CodedOperand> right = for_groups(weights.size(), [&](std::size_t g) {
-    return code_transposed(whole(weights[g]), numerics.dgrad.right, site.name + ".weight");
+    return code_transposed(whole(weights[g]), numerics.dgrad.right, weight_source(site, g));
   });
   CoreProduct product(numerics.dgrad, site, "dgrad");
   float* out = dx.mutable_values<float>().data();
@@ -186,8 +193,8 @@ void dgrad_core(const Tensor& dy, const GroupOffsets& offsets, std::span<const T
   for (std::size_t g = 0; g < weights.size(); ++g) {
     const FloatMatrix gradient = group_rows(dy, offsets, g);
     const FloatMatrix weight = whole(weights[g]);
-    product.compare(g, gradient, false, weight, lies_turned(numerics.dgrad.right), view_of(gradient), view_of(weight),
-                    result_rows(dx, offsets, g));
+    product.compare(g, gradient, false, weight, codes_lie_turned(numerics.dgrad.right), view_of(gradient),
+                    view_of(weight), result_rows(dx, offsets, g));
   }
   product.record();
 }
@@ -196,13 +203,14 @@ void dgrad_core(const Tensor& dy, const GroupOffsets& offsets, std::span<const T
 CodedOperand wgrad_input(const LinearInput& x, std::size_t g, const Tensor& values, const LinearNumerics& numerics,
                          const LinearSite& site) {
   const OperandNumerics& right = numerics.wgrad.right;
-  const std::string what = site.name + ": the input";
+  OperandSource source = input_source(site, g);
+  source.again = LinearInputAccess::codes_stand(x);
   const bool from_codes = LinearInputAccess::codes_stand(x) && LinearInputAccess::e5m6(x).empty();
-  if (!from_codes) return code_transposed(group_rows(values, x.offsets(), g), right, what);
+  if (!from_codes) return code_transposed(group_rows(values, x.offsets(), g), right, source);
   const CodedOperand& kept = LinearInputAccess::coded(x)[g];
   if (!right.scaled()) return {kept.codes, true};
   const std::vector<float> again = coded_values(kept);
-  return code_transposed({again, kept.codes.rows, kept.codes.cols}, right, what);
+  return code_transposed({again, kept.codes.rows, kept.codes.cols}, right, source);
 }
 
 void wgrad_core(const Tensor& dy, const LinearInput& x, std::span<Tensor> dweights, const LinearNumerics& numerics,
@@ -211,7 +219,7 @@ void wgrad_core(const Tensor& dy, const LinearInput& x, std::span<Tensor> dweigh
   const bool from_codes = LinearInputAccess::codes_stand(x) && LinearInputAccess::e5m6(x).empty();
   const Tensor values = from_codes ? Tensor() : x.values();
   const std::vector<CodedOperand> left = for_groups(dweights.size(), [&](std::size_t g) {
-    return code_transposed(group_rows(dy, offsets, g), numerics.wgrad.left, site.name + ": the output's gradient");
+    return code_transposed(group_rows(dy, offsets, g), numerics.wgrad.left, gradient_source(site, g));
   });
   const std::vector<CodedOperand> right =
       for_groups(dweights.size(), [&](std::size_t g) { return wgrad_input(x, g, values, numerics, site); });
@@ -227,7 +235,7 @@ void wgrad_core(const Tensor& dy, const LinearInput& x, std::span<Tensor> dweigh
   for (std::size_t g = 0; g < dweights.size(); ++g) {
     const FloatMatrix gradient = group_rows(dy, offsets, g);
     const FloatMatrix input = group_rows(LinearInputAccess::exact(x), offsets, g);
-    product.compare(g, gradient, lies_turned(numerics.wgrad.left), input, lies_turned(numerics.wgrad.right),
+    product.compare(g, gradient, codes_lie_turned(numerics.wgrad.left), input, codes_lie_turned(numerics.wgrad.right),
                     turned(view_of(gradient)), view_of(input), fresh[g].values<float>());
     const auto sum = dweights[g].mutable_values<float>();
     const auto one = fresh[g].values<float>();
@@ -277,7 +285,7 @@ LinearInput::LinearInput(Tensor x, const LinearNumerics& numerics, const LinearS
   if (!numerics.tensor_core) return;
   const std::size_t groups = offsets_.size() - 1;
   coded_ = for_groups(groups, [&](std::size_t g) {
-    return code_operand(group_rows(values_, offsets_, g), numerics.fprop.left, site.name + ": the input");
+    return code_operand(group_rows(values_, offsets_, g), numerics.fprop.left, input_source(site, g));
   });
   if (numerics.e5m6_cache)
     e5m6_ = for_groups(groups, [&](std::size_t g) {

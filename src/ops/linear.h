@@ -15,16 +15,19 @@
 #include <string>
 #include <vector>
 
+#include "ops/delayed_scales.h"
 #include "ops/numerics.h"
 #include "ops/shadow.h"
 #include "tensor/tensor.h"
 
 namespace lastbit::ops {
 
-// Which layer this is, for messages, and where its loss of exactness is written down (null: nowhere).
+// Which layer this is, for messages, where its loss of exactness is written down (null: nowhere), and where delayed
+// scales come from (null: there are none).
 struct LinearSite {
   std::string name;  // "model.layers.3.mlp.down_proj"
   Shadow* shadow = nullptr;
+  DelayedScales* scales = nullptr;
 };
 
 // Rows [offsets[g], offsets[g + 1]) belong to group g: as many weights as groups.

@@ -24,6 +24,7 @@ struct OperandNumerics {
   numerics::Format format = numerics::Format::kBF16;  // kBF16, or an 8-bit format with `quantize`
   std::string tile;                                   // of 8-bit formats: find_scale_tile's names; "" without scales
   numerics::QuantizeRule rule;                        // its format and tile are those above
+  std::size_t delayed_steps = 0;                      // of tile "tensor": the scale comes from so many steps before
 
   [[nodiscard]] bool scaled() const { return !tile.empty(); }
 };

@@ -23,10 +23,11 @@ struct Recipe {
   const char* gradient_tile = "1x128";
   const char* activation_tile = "1x128";
   const char* weight_tile = "128x128";
+  std::size_t delayed_steps = 0;
 };
 
-OperandNumerics fp8_operand(Format format, const char* tile, ScaleKind scale) {
-  OperandNumerics operand{format, tile, {}};
+OperandNumerics fp8_operand(Format format, const char* tile, ScaleKind scale, std::size_t delayed_steps) {
+  OperandNumerics operand{format, tile, {}, delayed_steps};
   operand.rule.format = format;
   operand.rule.scale = scale;
   return operand;
@@ -38,16 +39,16 @@ ProductNumerics product(const char* unit, OperandNumerics left, OperandNumerics 
 }
 
 LinearNumerics bf16_linear() {
-  const ProductNumerics one = product("hopper_wgmma", {Format::kBF16, "", {}}, {Format::kBF16, "", {}}, {});
+  const ProductNumerics one = product("hopper_wgmma", {Format::kBF16, "", {}, 0}, {Format::kBF16, "", {}, 0}, {});
   return {true, one, one, one, WgradInput::kFromValues, false};
 }
 
 // activations, gradients: the kind of their scales in fprop (and so in wgrad), and in dgrad and wgrad.
 LinearNumerics fp8_linear(const Recipe& recipe, ScaleKind activations, ScaleKind gradients) {
   const numerics::Promotion promotion{recipe.order, recipe.every};
-  const OperandNumerics x = fp8_operand(Format::kE4M3, recipe.activation_tile, activations);
-  const OperandNumerics w = fp8_operand(Format::kE4M3, recipe.weight_tile, ScaleKind::kF32);
-  const OperandNumerics dy = fp8_operand(recipe.gradient, recipe.gradient_tile, gradients);
+  const OperandNumerics x = fp8_operand(Format::kE4M3, recipe.activation_tile, activations, recipe.delayed_steps);
+  const OperandNumerics w = fp8_operand(Format::kE4M3, recipe.weight_tile, ScaleKind::kF32, recipe.delayed_steps);
+  const OperandNumerics dy = fp8_operand(recipe.gradient, recipe.gradient_tile, gradients, recipe.delayed_steps);
   LinearNumerics linear;
   linear.tensor_core = true;
   linear.fprop = product(recipe.unit, x, w, promotion);
@@ -89,6 +90,14 @@ Numerics bf16() {
 Recipe promoted_every(std::int64_t every) {
   Recipe recipe;
   recipe.every = every;
+  return recipe;
+}
+
+Recipe one_scale_a_tensor() {
+  Recipe recipe;
+  recipe.gradient_tile = "tensor";
+  recipe.activation_tile = "tensor";
+  recipe.weight_tile = "tensor";
   return recipe;
 }
 
@@ -142,12 +151,11 @@ const std::vector<NamedPolicy>& policies() {
          recipe.gradient = Format::kE5M2;
          return fp8(recipe);
        }},
-      {"fp8-h800-tensor", "the recipe with one current scale a tensor",
+      {"fp8-h800-tensor", "the recipe with one current scale a tensor", [] { return fp8(one_scale_a_tensor()); }},
+      {"fp8-h800-delayed", "the recipe with one scale a tensor from the largest magnitude of the 16 steps before",
        [] {
-         Recipe recipe;
-         recipe.gradient_tile = "tensor";
-         recipe.activation_tile = "tensor";
-         recipe.weight_tile = "tensor";
+         Recipe recipe = one_scale_a_tensor();
+         recipe.delayed_steps = 16;
          return fp8(recipe);
        }},
   };

@@ -1,5 +1,8 @@
 #include "ops/tensor_core.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -34,6 +37,22 @@ numerics::QuantizeRule rule_for(const OperandNumerics& numerics, std::int64_t ro
   return rule;
 }
 
+// One scale for all of x, of the steps before.
+numerics::Quantized delayed_codes(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                                  const OperandSource& source) {
+  if (source.scales == nullptr)
+    core::fail_unsupported("{}: delayed scales come from the steps before, which only training has", source.what);
+  const std::string tensor = fmt::format("{}[{}]", source.what, source.group);
+  const float scale = source.scales->scale(tensor, numerics.format, numerics.delayed_steps);
+  numerics::Quantized codes =
+      numerics::quantize_with(x, numerics.format, numerics::find_scale_tile("tensor", x.rows, x.cols),
+                              std::vector<float>(x.values.empty() ? 0 : 1, scale), source.what);
+  float amax = 0;
+  for (const float value : x.values) amax = std::max(amax, std::abs(value));
+  if (!source.again) source.scales->observe(tensor, amax);
+  return codes;
+}
+
 }  // namespace
 
 numerics::CodeMatrix CodedOperand::matrix() const {
@@ -45,15 +64,24 @@ numerics::CodeMatrix CodedOperand::matrix() const {
   return matrix;
 }
 
-CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics, const std::string& what) {
-  if (!numerics.scaled()) return {bf16_codes(x, what), false};
-  return {numerics::quantize(x, rule_for(numerics, x.rows, x.cols), what), false};
+CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                          const OperandSource& source) {
+  if (!numerics.scaled()) return {bf16_codes(x, source.what), false};
+  if (numerics.delayed_steps > 0) return {delayed_codes(x, numerics, source), false};
+  return {numerics::quantize(x, rule_for(numerics, x.rows, x.cols), source.what), false};
 }
 
-CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics, const std::string& what) {
-  if (!numerics.scaled()) return {bf16_codes(x, what), true};
-  return {numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), what), false};
+CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                             const OperandSource& source) {
+  if (!numerics.scaled()) return {bf16_codes(x, source.what), true};
+  if (numerics.delayed_steps == 0)
+    return {numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), source.what), false};
+  CodedOperand operand{delayed_codes(x, numerics, source), true};
+  std::swap(operand.codes.tile.rows, operand.codes.tile.k);  // tiles are the operand's
+  return operand;
 }
+
+bool codes_lie_turned(const OperandNumerics& numerics) { return numerics.scaled() && numerics.delayed_steps == 0; }
 
 std::vector<float> coded_values(const CodedOperand& operand) {
   const numerics::Quantized& codes = operand.codes;

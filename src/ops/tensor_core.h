@@ -17,12 +17,23 @@ struct CodedProduct {
   bool accumulate;
 };
 
+// What an operand's values are: a name for messages and histories, and where delayed scales come from.
+struct OperandSource {
+  std::string what;
+  DelayedScales* scales = nullptr;
+  std::size_t group = 0;
+  bool again = false;  // the values stand in codes already: they have been observed
+};
+
 // x [rows, cols] as the product's operand [rows, cols], or [cols, rows] for the transposed form: tiles lie along the
-// operand's own K. Errors: bad input when a value is not finite; `what` names x.
+// operand's own K. Errors: bad input when a value is not finite; unsupported when scales are delayed and there are
+// none.
 [[nodiscard]] CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
-                                        const std::string& what);
+                                        const OperandSource& source);
 [[nodiscard]] CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
-                                           const std::string& what);
+                                           const OperandSource& source);
+// Whether code_transposed() makes codes that lie as the operand, rather than as x.
+[[nodiscard]] bool codes_lie_turned(const OperandNumerics& numerics);
 
 // The values that the codes stand for, in the layout of the codes.
 [[nodiscard]] std::vector<float> coded_values(const CodedOperand& operand);

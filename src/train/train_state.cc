@@ -27,10 +27,11 @@ struct Part {
   const char* name;
   tensor::NamedTensors TrainState::*tensors;
 };
-constexpr std::array<Part, 4> kParts{{{"weights", &TrainState::weights},
+constexpr std::array<Part, 5> kParts{{{"weights", &TrainState::weights},
                                       {"first_moments", &TrainState::first_moments},
                                       {"second_moments", &TrainState::second_moments},
-                                      {"ema", &TrainState::ema}}};
+                                      {"ema", &TrainState::ema},
+                                      {"histories", &TrainState::histories}}};
 
 std::int64_t integer_of(const io::Attributes& attributes, const std::string& key, const std::string& path) {
   const auto found = attributes.find(key);

@@ -20,11 +20,12 @@ struct TrainState {
   tensor::NamedTensors weights;  // FP32 masters, the routers' biases among them
   tensor::NamedTensors first_moments;
   tensor::NamedTensors second_moments;
-  tensor::NamedTensors ema;  // FP32; empty without
+  tensor::NamedTensors ema;        // FP32; empty without
+  tensor::NamedTensors histories;  // of delayed scales, as ops::DelayedScales has them; empty without
 };
 
-// A sealed HDF5 file (io/sealed_hdf5.h): datasets weights/NAME, first_moments/NAME, second_moments/NAME, ema/NAME;
-// attributes step, tokens, position, and the recipe as JSON. Errors: as save_sealed_hdf5.
+// A sealed HDF5 file (io/sealed_hdf5.h): datasets weights/NAME, first_moments/NAME, second_moments/NAME, ema/NAME,
+// histories/NAME; attributes step, tokens, position, and the recipe as JSON. Errors: as save_sealed_hdf5.
 void save_train_state(const std::string& path, const TrainState& state, const nlohmann::json& recipe);
 
 // Errors (bad input): as load_sealed_hdf5; a file of another kind; another recipe than `recipe`: with the first key

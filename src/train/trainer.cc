@@ -148,6 +148,8 @@ void Trainer::restore(const TrainState& state, const std::string& path) {
   copy_into(state_.first_moments, state.first_moments);
   copy_into(state_.second_moments, state.second_moments);
   copy_into(state_.ema, state.ema);
+  scales_.restore(state.histories);
+  state_.histories = state.histories;
   state_.step = state.step;
   state_.tokens = state.tokens;
   state_.position = state.position;
@@ -160,7 +162,7 @@ std::vector<std::int64_t> Trainer::moe_layers() const {
   return layers;
 }
 
-model::LossOptions Trainer::loss_options() const {
+model::LossOptions Trainer::loss_options() {
   const double share = static_cast<double>(state_.tokens) / static_cast<double>(config_.total_tokens);
   model::LossOptions options;
   if (model_.weights().has_mtp()) {
@@ -171,6 +173,7 @@ model::LossOptions Trainer::loss_options() const {
   }
   options.balance_loss = options.balance_in_loss = config_.balance.auxiliary_losses;
   options.recompute = config_.recompute;
+  options.scales = &scales_;
   return options;
 }
 
@@ -300,6 +303,8 @@ StepReport Trainer::step(const StepExtras& extras) {
   optimise(report, micro_batches);
   update_biases(report);
   update_ema();
+  scales_.end_step();
+  state_.histories = scales_.histories();
   report.step = ++state_.step;
   report.tokens = state_.tokens += report.sequences * config_.data.sequence_tokens;
   state_.position += report.sequences;
@@ -316,6 +321,8 @@ std::optional<Trainer::Evaluation> Trainer::evaluate() const {
   Evaluation result;
   model::ForwardOptions options;
   options.taps = {"loss"};
+  ops::DelayedScales scales = scales_;  // what is held out leaves no trace
+  options.scales = &scales;
   double nll = 0;
   for (std::int64_t row = 0; row < ids.dim(0); row += config_.batch.micro_sequences) {
     const Tensor part = ids.slice(0, row, std::min(row + config_.batch.micro_sequences, ids.dim(0))).contiguous();

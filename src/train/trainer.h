@@ -91,7 +91,7 @@ class Trainer {
   [[nodiscard]] tensor::NamedTensors export_weights(bool ema) const;
 
  private:
-  [[nodiscard]] model::LossOptions loss_options() const;
+  [[nodiscard]] model::LossOptions loss_options();
   void run_micro_batch(std::int64_t micro, std::int64_t first_row, const StepExtras& extras, StepReport& report);
   [[noreturn]] void fail_diverged(std::int64_t micro, const tensor::Tensor& ids, model::LossOptions options,
                                   const std::string& reason);
@@ -107,6 +107,7 @@ class Trainer {
   TokenWindows windows_;
   model::Gradients gradients_;
   std::map<std::string, bool> decays_;  // by weight
+  ops::DelayedScales scales_;
   TrainState state_;
 };
 

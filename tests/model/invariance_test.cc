@@ -142,7 +142,10 @@ struct Backward {
 
 Backward run(const Transformer& model, const LossOptions& options) {
   Gradients gradients = model.zero_gradients();
-  const double loss = model.loss_and_gradients(tiny_ids(2, 8), options, gradients).loss;
+  ops::DelayedScales scales;
+  LossOptions with_scales = options;
+  with_scales.scales = &scales;
+  const double loss = model.loss_and_gradients(tiny_ids(2, 8), with_scales, gradients).loss;
   return {loss, gradients.tensors()};
 }
 

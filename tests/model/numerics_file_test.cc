@@ -74,6 +74,15 @@ amax_epsilon = 1e-3
   EXPECT_EQ(numerics.head.fprop.left.format, numerics::Format::kBF16);
 }
 
+TEST_F(NumericsFile, AScaleATensorMayBeDelayed) {
+  const ops::Numerics numerics = read("base = \"fp8-h800\"\n[activation]\ntile = \"tensor\"\ndelayed_steps = 4\n");
+  EXPECT_EQ(numerics.expert_in.fprop.left.delayed_steps, 4U);
+  EXPECT_EQ(numerics.expert_in.wgrad.right.delayed_steps, 4U);
+  EXPECT_EQ(numerics.expert_in.fprop.right.delayed_steps, 0U);
+  expect_refused("base = \"fp8-h800\"\n[activation]\ndelayed_steps = 4\n", "activation.tile");
+  expect_refused("base = \"fp8-h800-delayed\"\n[weight]\ntile = \"128x128\"\n", "weight.tile");
+}
+
 TEST_F(NumericsFile, AUnitOfAFileOfUnits) {
   io::write_text_file(dir_.file("units.toml"), R"(
 [[unit]]

@@ -21,7 +21,8 @@ using tensor::Shape;
 using tensor::Tensor;
 
 const LinearNumerics kPlain;
-const LinearSite kSite{"layer"};
+DelayedScales first_step;  // never ends: all scales are 1
+const LinearSite kSite{"layer", nullptr, &first_step};
 
 Tensor transposed(const Tensor& x) { return x.transpose(0, 1).clone(); }
 

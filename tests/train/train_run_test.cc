@@ -35,7 +35,7 @@ std::string run_at_once(const testing::TempDir& folder, const std::string& outpu
 
 TEST(TrainRun, ResumesBitForBitAtAnyNumberOfThreads) {
   const testing::TempDir folder;
-  for (const std::string numerics : {"fp32", "fp8-h800"}) {
+  for (const std::string numerics : {"fp32", "fp8-h800", "fp8-h800-delayed"}) {
     const nlohmann::json changes = {{"numerics", numerics}};
     const std::string expected = run_at_once(folder, numerics + "-one", 1, changes);
     ASSERT_NE(expected, "");
