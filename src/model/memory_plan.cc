@@ -88,8 +88,7 @@ class Planner {
 
   void kept() {
     const auto layers = static_cast<double>(c_.num_hidden_layers);
-    const double norms = pass_.recompute.norms ? 0 : 2;
-    add("kept: residual streams and norms", layers * tokens_ * (2 + norms) * d() * element_);
+    add("kept: residual streams and norms", layers * tokens_ * streams());
     add("kept: attention", layers * tokens_ * attention());
     double dense = 0;
     double mixtures = 0;
@@ -97,9 +96,26 @@ class Planner {
       c_.is_moe_layer(layer) ? mixtures += 1 : dense += 1;
     if (dense > 0) add("kept: dense FFN", dense * tokens_ * ffn(static_cast<double>(c_.intermediate_size)));
     if (mixtures > 0) add("kept: mixtures of experts", mixtures * tokens_ * mixture());
+    if (pass_.mtp)
+      add("kept: MTP modules", static_cast<double>(c_.num_nextn_predict_layers) * tokens_ * mtp_module());
+    if (c_.medusa_heads > 0) add("kept: Medusa heads", tokens_ * medusa());
   }
 
-  // Bytes a token.
+  // Bytes a token, as are all below: a layer's residual streams and norms.
+  [[nodiscard]] double streams() const { return (pass_.recompute.norms ? 2 : 4) * d() * element_; }
+
+  // Embedding, stream before, what the head reads and its gradient, eh_proj's input, and a layer.
+  [[nodiscard]] double mtp_module() const {
+    const double layer =
+        c_.is_moe_layer(c_.num_hidden_layers) ? mixture() : ffn(static_cast<double>(c_.intermediate_size));
+    return 4 * d() * element_ + 2 * d() * kept_bytes(n_.head, element_) + streams() + attention() + layer;
+  }
+
+  // The shared input and the ones beside it; by head W x, what the output matrix reads and its gradient.
+  [[nodiscard]] double medusa() const {
+    return d() * (kept_bytes(n_.projection, element_) + (1 + 3 * static_cast<double>(c_.medusa_heads)) * element_);
+  }
+
   [[nodiscard]] double attention() const {
     const auto heads = static_cast<double>(c_.num_attention_heads);
     const double meeting = heads * static_cast<double>(c_.value_head_dim());

@@ -52,6 +52,23 @@ TEST(MemoryPlan, CodesAndRecomputationTakeLess) {
   }
 }
 
+TEST(MemoryPlan, ModulesAndHeadsBeyondTheModelKeepTheirs) {
+  ModelConfig config = load_model_config("tiny");
+  PlannedPass pass = pass_of(true);
+  const auto kept = [&](const char* part) {
+    return bytes_of(memory_plan(config, ops::numerics_by_name("fp32"), pass), part);
+  };
+  EXPECT_EQ(kept("kept: MTP"), 0);
+  pass.mtp = true;
+  // Of a layer with experts, and what joins it to the model: six tensors of d.
+  config.num_hidden_layers = 1;
+  config.first_k_dense_replace = 0;
+  const double layer = kept("kept") - kept("kept: MTP");
+  EXPECT_EQ(kept("kept: MTP"), layer + 4 * 256 * 6 * 128 * 4);
+  config.medusa_heads = 3;
+  EXPECT_EQ(kept("kept: Medusa"), 4 * 256 * (2 + 3 * 3) * 128 * 4);
+}
+
 TEST(MemoryPlan, StreamingHoldsOneLayer) {
   const ModelConfig config = load_model_config("deepseek-v3");
   PlannedPass pass = pass_of(false);
