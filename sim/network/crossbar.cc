@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <utility>
 
 #include "sim/network/crossbar_loops.h"
 
@@ -16,17 +15,19 @@ constexpr std::size_t kFewestFlows = 32;
 
 }  // namespace
 
-Crossbar::Crossbar(const CrossbarPorts& ports) : levels_(ports.first, ports.second), port_(ports.port) {
+CrossbarClocks::CrossbarClocks(std::size_t links)
+    : level(links, 0), service(links, 0), service_s(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
+
+Crossbar::Crossbar(const CrossbarPorts& ports)
+    : levels_(ports.first, ports.second), port_(ports.port), clocks_(levels_.links()) {
   width_[1] = levels_.second_side();
   width_[0] = levels_.links() - width_[1];
   const std::size_t links = levels_.links();
-  clocks_.assign(links, {0, 0, 0, kNever});
-  finish_s_.assign(links, kNever);
   finish_.assign(2 * width_[0] * width_[1], kNever);
   for (std::size_t link = 0; link < links; ++link)
     row_.push_back(link == 0 ? 0 : row_.back() + (link - 1 < width_[1] ? width_[0] : width_[1]));
   number_.assign(width_[0] * width_[1], 0);
-  changed_.assign(links, kNothing);
+  rescanned_.assign(links, false);
 }
 
 double& Crossbar::finish(std::uint32_t owner, std::uint32_t other) {
@@ -47,26 +48,29 @@ std::uint32_t Crossbar::begin(const SharedFlow& flow, std::span<const std::uint3
 
 double Crossbar::next_completion_s() {
   if (stale_) settle();
-  return least(finish_s_.data(), finish_s_.size());
+  return least(clocks_.finish_s.data(), clocks_.finish_s.size());
 }
 
 void Crossbar::complete(std::vector<std::uint32_t>& done) {
   const double finish_s = next_completion_s();
   if (finish_s == kNever) return;
   now_s_ = std::max(now_s_, finish_s);
-  for (std::uint32_t link = 0; link < finish_s_.size(); ++link) {
-    if (finish_s_[link] != finish_s) continue;
+  const std::size_t links = clocks_.finish_s.size();
+  const auto next = [&](std::size_t begin) { return find_equal(clocks_.finish_s.data(), begin, links, finish_s); };
+  for (std::size_t place = next(0); place < links; place = next(place + 1)) {
+    const auto link = static_cast<std::uint32_t>(place);
     const bool first = link < width_[1];
     const std::size_t others = first ? width_[0] : width_[1];
-    for (std::size_t i = 0; i < others; ++i) {
-      if (finish_[row_[link] + i] != clocks_[link].earliest) continue;
-      finish_[row_[link] + i] = kNever;
+    double* row = finish_.data() + row_[link];
+    const double earliest = clocks_.earliest[link];
+    for (std::size_t i = 0; (i = find_equal(row, i, others, earliest)) < others; ++i) {
+      row[i] = kNever;
       const auto from = first ? link : static_cast<std::uint32_t>(i);
       const auto to = first ? static_cast<std::uint32_t>(i + width_[1]) : link;
       done.push_back(number_[from * width_[0] + to - width_[1]]);
       levels_.remove(from, to);
     }
-    changed_[link] = kRescan;
+    look_again(link);
   }
   stale_ = true;
 }
@@ -78,53 +82,40 @@ void Crossbar::hand_over(std::uint32_t from, std::uint32_t to) {
   const std::uint32_t before = by_first ? to : from;
   double& old = finish(before, owner);
   if (old == kNever) return;  // it went there and back
-  if (old == clocks_[before].earliest) changed_[before] = kRescan;
-  const double left = std::max(0.0, old - clocks_[before].at(now_s_));
+  if (old == clocks_.earliest[before]) look_again(before);
+  const double left = std::max(0.0, old - clocks_.at(before, now_s_));
   old = kNever;
-  finish(owner, before) = clocks_[owner].at(now_s_) + left;
-  take_up(owner, finish(owner, before));
+  double& own = finish(owner, before);
+  own = clocks_.at(owner, now_s_) + left;
+  clocks_.earliest[owner] = std::min(clocks_.earliest[owner], own);
 }
 
-// A flow of the link's own that is done at this reading of its clock.
-void Crossbar::take_up(std::uint32_t link, double finish) {
-  if (changed_[link] == kRescan || finish >= clocks_[link].earliest) return;  // a rescan will find it
-  clocks_[link].earliest = finish;
-  changed_[link] = kEarlier;
+// The link's first flow is no longer its own.
+void Crossbar::look_again(std::uint32_t link) {
+  if (rescanned_[link]) return;
+  rescanned_[link] = true;
+  rescans_.push_back(link);
 }
 
 // Levels, clocks and completions of now.
 void Crossbar::settle() {
   stale_ = false;
-  const std::size_t changed = levels_.update();
+  levels_.update();
   for (const auto& [from, to] : levels_.moved()) hand_over(from, to);
   for (const Begun& flow : begun_) {
     const bool by_first = levels_.owned_by_first(flow.from, flow.to);
     const std::uint32_t owner = by_first ? flow.from : flow.to;
     double& own = finish(owner, by_first ? flow.to : flow.from);
-    own = clocks_[owner].at(now_s_) + flow.bytes;
-    take_up(owner, own);
+    own = clocks_.at(owner, now_s_) + flow.bytes;
+    clocks_.earliest[owner] = std::min(clocks_.earliest[owner], own);
   }
   begun_.clear();
-  const std::vector<std::uint32_t>& order = levels_.order();
-  for (std::size_t position = changed; position < order.size(); ++position) {
-    const std::uint32_t link = order[position];
-    Clock& clock = clocks_[link];
-    const Change change = std::exchange(changed_[link], kNothing);
-    if (!levels_.full(link)) {
-      finish_s_[link] = clock.earliest = kNever;
-      continue;
-    }
-    const double level = levels_.level(link);
-    if (clock.level == level && change == kNothing) continue;
-    if (change == kRescan)
-      clock.earliest = least(finish_.data() + row_[link], link < width_[1] ? width_[0] : width_[1]);
-    if (clock.level != level) {
-      clock.service = clock.at(now_s_);
-      clock.service_s = now_s_;
-      clock.level = level;
-    }
-    finish_s_[link] = clock.service_s + (clock.earliest - clock.service) / level;
+  for (const std::uint32_t link : rescans_) {
+    clocks_.earliest[link] = least(finish_.data() + row_[link], link < width_[1] ? width_[0] : width_[1]);
+    rescanned_[link] = false;
   }
+  rescans_.clear();
+  advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
 }
 
 CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/network/crossbar_levels.h"
+#include "sim/network/crossbar_loops.h"
 #include "sim/network/flow_list.h"
 #include "sim/network/max_min.h"
 
@@ -32,32 +33,21 @@ class Crossbar {
   void complete(std::vector<std::uint32_t>& done);
 
  private:
-  struct Clock {
-    double level;
-    double service;  // its reading at service_s: what a flow of the group has had since the start
-    double service_s;
-    double earliest;  // reading at which the first flow of the group is done
-    [[nodiscard]] double at(double now_s) const { return service + level * (now_s - service_s); }
-  };
-
-  // The link's first flow is another: an earlier one has come, or it is gone.
-  enum Change : std::uint8_t { kNothing, kEarlier, kRescan };
-
   void settle();
-  void take_up(std::uint32_t link, double finish);
+  void look_again(std::uint32_t link);
   void hand_over(std::uint32_t from, std::uint32_t to);
   [[nodiscard]] double& finish(std::uint32_t owner, std::uint32_t other);
 
   CrossbarLevels levels_;
   std::size_t width_[2];
   std::vector<std::uint32_t> port_;
-  std::vector<Clock> clocks_;     // by link of levels_
-  std::vector<double> finish_s_;  // of each link's first flow; infinity without one
+  CrossbarClocks clocks_;  // by link of levels_
   // Readings of the owner's clock at which flows are done, infinity where a link owns no flow: [links][other side].
   std::vector<double> finish_;
   std::vector<std::size_t> row_;
-  std::vector<std::uint32_t> number_;  // of the flow between two ports: [first side][second side]
-  std::vector<Change> changed_;        // of a link's flows, since the last settle()
+  std::vector<std::uint32_t> number_;   // of the flow between two ports: [first side][second side]
+  std::vector<std::uint32_t> rescans_;  // links whose first flow is gone, since the last settle()
+  std::vector<bool> rescanned_;         // those
   struct Begun {
     std::uint32_t from, to;
     double bytes;

@@ -26,6 +26,7 @@ CrossbarLevels::CrossbarLevels(const std::vector<double>& first, const std::vect
   std::copy(second.begin(), second.end(), s.capacity.begin() + static_cast<std::ptrdiff_t>(s.width[1]));
   s.residual = s.capacity;
   s.owned.assign(links, 0);
+  s.share.assign(links, 0);
   s.level.assign(links, 0);
   s.order.resize(links);
   std::iota(s.order.begin(), s.order.end(), 0U);
@@ -47,11 +48,16 @@ void CrossbarLevels::set_owner(Pair pair, bool owns) {
   word = owns ? word | bit : word & ~bit;
 }
 
+void CrossbarLevels::own(std::uint32_t link, double flows) {
+  state_.owned[link] += flows;
+  state_.share[link] = 1 / state_.owned[link];
+}
+
 void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
   state_.alive[from * state_.width[0] + to - second_side()] = 1;
   const Pair pair = pair_of(from, to);
   set_owner(pair, true);
-  state_.owned[pair.owner] += 1;
+  own(pair.owner, 1);
   state_.residual[pair.other] -= state_.level[pair.owner];
   state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
 }
@@ -60,17 +66,16 @@ void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
   state_.alive[from * state_.width[0] + to - second_side()] = 0;
   const Pair pair = pair_of(from, to);
   set_owner(pair, false);
-  state_.owned[pair.owner] -= 1;
+  own(pair.owner, -1);
   state_.residual[pair.other] += state_.level[pair.owner];
   state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
 }
 
-std::size_t CrossbarLevels::update() {
+void CrossbarLevels::update() {
   state_.moved.clear();
   if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
-  const std::size_t lowest = update_levels(state_);
+  update_levels(state_);
   state_.first_changed = links();
-  return lowest;
 }
 
 }  // namespace lastbit::sim::network

@@ -26,6 +26,7 @@ struct CrossbarState {
   std::vector<double> capacity;
   std::vector<double> residual;  // capacity less the levels of flows that others own
   std::vector<double> owned;     // flows that the link owns
+  std::vector<double> share;     // 1 / owned, of links that own flows
   std::vector<double> level;     // as residuals of the other side have it
   std::vector<std::uint32_t> order;
   std::vector<std::uint32_t> position;  // in the order
@@ -49,16 +50,15 @@ class CrossbarLevels {
   // The flow from link `from` of the first side to link `to` of the second; there is at most one at a time.
   void add(std::uint32_t from, std::uint32_t to);
   void remove(std::uint32_t from, std::uint32_t to);
-  // Puts order and levels right again. Returns the first position of the order that may have changed.
-  std::size_t update();
+  // Puts order and levels right again.
+  void update();
 
-  [[nodiscard]] double level(std::uint32_t link) const { return state_.level[link]; }
-  // Whether flows have the link's level; else it is not full.
-  [[nodiscard]] bool full(std::uint32_t link) const { return state_.owned[link] > 0; }
+  // By link: levels; the number of flows that have it: of none, the link is not full.
+  [[nodiscard]] const std::vector<double>& level() const { return state_.level; }
+  [[nodiscard]] const std::vector<double>& owned() const { return state_.owned; }
   [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {
     return state_.position[from] < state_.position[to];
   }
-  [[nodiscard]] const std::vector<std::uint32_t>& order() const { return state_.order; }
   // Pairs (from, to) that changed places, at least once, in the last update.
   [[nodiscard]] const std::vector<std::pair<std::uint32_t, std::uint32_t>>& moved() const { return state_.moved; }
 
@@ -68,6 +68,7 @@ class CrossbarLevels {
   };
   [[nodiscard]] Pair pair_of(std::uint32_t from, std::uint32_t to) const;
   void set_owner(Pair pair, bool owns);
+  void own(std::uint32_t link, double flows);  // more
 
   CrossbarState state_;
   std::uint32_t updates_ = 0;

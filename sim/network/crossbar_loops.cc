@@ -35,9 +35,50 @@ HWY_INLINE void subtract_where(double* HWY_RESTRICT to, const std::uint64_t* HWY
 
 double least(const double* values, std::size_t count) {
   const hn::CappedTag<double, kCrossbarBlock> d;
+  const std::size_t lanes = hn::Lanes(d);
   auto lowest = hn::LoadU(d, values);
-  for (std::size_t i = hn::Lanes(d); i < count; i += hn::Lanes(d)) lowest = hn::Min(lowest, hn::LoadU(d, values + i));
-  return hn::GetLane(hn::MinOfLanes(d, lowest));
+  auto other = lowest;  // two, so that one need not wait for the other
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    lowest = hn::Min(lowest, hn::LoadU(d, values + i));
+    other = hn::Min(other, hn::LoadU(d, values + i + lanes));
+  }
+  for (; i < count; i += lanes) lowest = hn::Min(lowest, hn::LoadU(d, values + i));
+  return hn::GetLane(hn::MinOfLanes(d, hn::Min(lowest, other)));
+}
+
+std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value) {
+  const hn::CappedTag<double, kCrossbarBlock> d;
+  const auto wanted = hn::Set(d, value);
+  for (; begin < count && begin % hn::Lanes(d) != 0; ++begin)
+    if (values[begin] == value) return begin;
+  for (; begin < count; begin += hn::Lanes(d)) {
+    const auto found = hn::FindFirstTrue(d, hn::Eq(hn::LoadU(d, values + begin), wanted));
+    if (found >= 0) return begin + static_cast<std::size_t>(found);
+  }
+  return count;
+}
+
+void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
+  const hn::CappedTag<double, kCrossbarBlock> d;
+  const auto now = hn::Set(d, now_s);
+  for (std::size_t i = 0; i < clocks.level.size(); i += hn::Lanes(d)) {
+    const auto before = hn::LoadU(d, &clocks.level[i]);
+    const auto after = hn::LoadU(d, level + i);
+    const auto full = hn::Gt(hn::LoadU(d, owned + i), hn::Zero(d));
+    const auto moves = hn::And(full, hn::Ne(before, after));
+    const auto since = hn::LoadU(d, &clocks.service_s[i]);
+    const auto service = hn::LoadU(d, &clocks.service[i]);
+    const auto reading = hn::Add(service, hn::Mul(before, hn::Sub(now, since)));
+    const auto service_now = hn::IfThenElse(moves, reading, service);
+    const auto since_now = hn::IfThenElse(moves, now, since);
+    const auto left = hn::Sub(hn::LoadU(d, &clocks.earliest[i]), service_now);
+    hn::StoreU(hn::IfThenElse(moves, after, before), d, &clocks.level[i]);
+    hn::StoreU(service_now, d, &clocks.service[i]);
+    hn::StoreU(since_now, d, &clocks.service_s[i]);
+    const auto finish = hn::Add(since_now, hn::Div(left, after));
+    hn::StoreU(hn::IfThenElse(full, finish, hn::Inf(d)), d, &clocks.finish_s[i]);
+  }
 }
 
 // The state by pointers: stores to one array could otherwise change the others' places for all that the compiler knows.
@@ -49,6 +90,7 @@ class Update {
         alive_(state.alive.data()),
         residual_(state.residual.data()),
         owned_(state.owned.data()),
+        share_(state.share.data()),
         level_(state.level.data()),
         owns_(state.owns.data()),
         words_(state.words),
@@ -57,23 +99,20 @@ class Update {
         second_side_(state.width[1]),
         wide_{state.width[0], state.width[1]} {}
 
-  std::size_t run() {
+  void run() {
     const std::size_t links = state_.links();
     // Equal levels up to rounding could change places for ever; so many moves never happen otherwise.
     moves_left_ = links * links;
-    std::size_t lowest = state_.first_changed;
     for (std::size_t at = state_.first_changed; at < links; ++at) {
       const std::uint32_t link = order_[at];
       at = settled(link, at);
-      lowest = std::min(lowest, at);
       if (owned_[link] == 0) continue;
-      const double level = residual_[link] / owned_[link];
+      const double level = residual_[link] * share_[link];  // a quotient would take three times as long
       const double change = level - level_[link];
       if (change == 0) continue;
       level_[link] = level;
       take_from_others(link, change);
     }
-    return lowest;
   }
 
   void take_from_others(std::uint32_t link, double change) {
@@ -116,8 +155,8 @@ class Update {
     if (alive_[from * wide_[0] + column] == 0) return;
     owns_[from * words_ + column / 64] ^= std::uint64_t{1} << (column % 64);
     owns_[to * words_ + from / 64] ^= std::uint64_t{1} << (from % 64);
-    owned_[before] -= 1;
-    owned_[link] += 1;
+    share_[before] = 1 / (owned_[before] -= 1);
+    share_[link] = 1 / (owned_[link] += 1);
     residual_[link] += level_[before];
     residual_[before] -= level_[link];
     state_.moved.emplace_back(from, to);
@@ -128,6 +167,7 @@ class Update {
   const std::uint8_t* alive_;
   double* residual_;
   double* owned_;
+  double* share_;
   double* level_;
   std::uint64_t* owns_;
   std::size_t words_;
@@ -138,7 +178,7 @@ class Update {
   std::size_t moves_left_ = 0;
 };
 
-std::size_t update_levels(CrossbarState& state) { return Update(state).run(); }
+void update_levels(CrossbarState& state) { Update(state).run(); }
 
 void refresh_residuals(CrossbarState& state) {
   state.residual = state.capacity;
@@ -154,11 +194,19 @@ HWY_AFTER_NAMESPACE();
 namespace lastbit::sim::network {
 
 HWY_EXPORT(least);
+HWY_EXPORT(find_equal);
+HWY_EXPORT(advance_clocks);
 HWY_EXPORT(update_levels);
 HWY_EXPORT(refresh_residuals);
 
 double least(const double* values, std::size_t count) { return HWY_DYNAMIC_DISPATCH(least)(values, count); }
-std::size_t update_levels(CrossbarState& state) { return HWY_DYNAMIC_DISPATCH(update_levels)(state); }
+std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value) {
+  return HWY_DYNAMIC_DISPATCH(find_equal)(values, begin, count, value);
+}
+void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
+  HWY_DYNAMIC_DISPATCH(advance_clocks)(clocks, level, owned, now_s);
+}
+void update_levels(CrossbarState& state) { HWY_DYNAMIC_DISPATCH(update_levels)(state); }
 void refresh_residuals(CrossbarState& state) { HWY_DYNAMIC_DISPATCH(refresh_residuals)(state); }
 
 }  // namespace lastbit::sim::network

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "sim/network/crossbar_levels.h"
 
@@ -11,10 +12,29 @@ namespace lastbit::sim::network {
 inline constexpr std::size_t kCrossbarBlock = 8;
 
 [[nodiscard]] double least(const double* values, std::size_t count);
+// The first place from `begin` on that holds the value; `count` without one.
+[[nodiscard]] std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value);
+
+// By link: clocks that run at the link's level and say what each of its flows has had since the start.
+struct CrossbarClocks {
+  std::vector<double> level;
+  std::vector<double> service;  // the reading at service_s
+  std::vector<double> service_s;
+  std::vector<double> earliest;  // reading at which the first of the link's flows is done; infinity without one
+  std::vector<double> finish_s;  // when that is
+
+  explicit CrossbarClocks(std::size_t links);
+  [[nodiscard]] double at(std::size_t link, double now_s) const {
+    return service[link] + level[link] * (now_s - service_s[link]);
+  }
+};
+
+// Clocks of full links run at these levels from now on; finish_s follows.
+void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s);
 
 // Puts the order and the levels from state.first_changed on right (crossbar_levels.h says how) and lists pairs that
-// changed places. Returns the lowest position that may have changed.
-std::size_t update_levels(CrossbarState& state);
+// changed places.
+void update_levels(CrossbarState& state);
 
 // Residuals from capacities and levels, without what rounding has added up.
 void refresh_residuals(CrossbarState& state);
