@@ -28,7 +28,8 @@ HWY_INLINE void subtract_where(double* HWY_RESTRICT to, const std::uint64_t* HWY
     const std::size_t end = std::min(count, begin + 64);
     for (std::size_t i = begin; i < end; i += hn::Lanes(d), word >>= hn::Lanes(d)) {
       const auto where = hn::RebindMask(d, hn::TestBit(hn::Set(u, word), bit_of_lane));
-      hn::StoreU(hn::Sub(hn::LoadU(d, to + i), hn::IfThenElseZero(where, change)), d, to + i);
+      const auto before = hn::LoadU(d, to + i);
+      hn::StoreU(hn::IfThenElse(where, hn::Sub(before, change), before), d, to + i);
     }
   }
 }
@@ -81,110 +82,83 @@ void advance_clocks(CrossbarClocks& clocks, const double* level, const double* o
   }
 }
 
-// The state by pointers: stores to one array could otherwise change the others' places for all that the compiler knows.
-class Update {
- public:
-  explicit Update(CrossbarState& state)
-      : state_(state),
-        capacity_(state.capacity.data()),
-        alive_(state.alive.data()),
-        residual_(state.residual.data()),
-        owned_(state.owned.data()),
-        share_(state.share.data()),
-        level_(state.level.data()),
-        owns_(state.owns.data()),
-        words_(state.words),
-        order_(state.order.data()),
-        position_(state.position.data()),
-        second_side_(state.width[1]),
-        wide_{state.width[0], state.width[1]} {}
+// Whether a link is full before another that stands before it.
+HWY_INLINE bool precedes(double residual, double owned, double capacity, double level_before, double owned_before) {
+  // Owning nothing, it is overtaken if flows take more than there is.
+  if (owned == 0) return residual < -kRounding * capacity;
+  return owned_before == 0 || residual < level_before * (1 - kRounding) * owned;
+}
 
-  void run() {
-    const std::size_t links = state_.links();
-    // Equal levels up to rounding could change places for ever; so many moves never happen otherwise.
-    moves_left_ = links * links;
-    for (std::size_t at = state_.first_changed; at < links; ++at) {
-      const std::uint32_t link = order_[at];
-      at = settled(link, at);
-      if (owned_[link] == 0) continue;
-      const double level = residual_[link] * share_[link];  // a quotient would take three times as long
-      const double change = level - level_[link];
-      if (change == 0) continue;
-      level_[link] = level;
-      take_from_others(link, change);
+// The flow between two links, if there is one, from the first's to the second's.
+void change_owner(CrossbarState& s, std::uint32_t before, std::uint32_t link) {
+  const bool link_first = link < s.second_side();
+  if (link_first == (before < s.second_side())) return;
+  const std::uint32_t from = link_first ? link : before;
+  const std::uint32_t to = link_first ? before : link;
+  const std::size_t column = to - s.second_side();
+  if (s.alive[from * s.width[0] + column] == 0) return;
+  s.owns[from * s.words + column / 64] ^= std::uint64_t{1} << (column % 64);
+  s.owns[to * s.words + from / 64] ^= std::uint64_t{1} << (from % 64);
+  s.share[before] = 1 / (s.owned[before] -= 1);
+  s.share[link] = 1 / (s.owned[link] += 1);
+  s.residual[link] += s.level[before];
+  s.residual[before] -= s.level[link];
+  s.moved.emplace_back(from, to);
+}
+
+// Moves the link ahead of all before which it is full; its place then.
+HWY_NOINLINE std::size_t move_ahead(CrossbarState& s, std::uint32_t link, std::size_t at, std::size_t& moves_left) {
+  for (; at > 0 && moves_left > 0; --at, --moves_left) {
+    const std::uint32_t before = s.order[at - 1];
+    if (!precedes(s.residual[link], s.owned[link], s.capacity[link], s.level[before], s.owned[before])) break;
+    s.order[at] = before;
+    s.position[before] = static_cast<std::uint32_t>(at);
+    change_owner(s, before, link);
+  }
+  s.order[at] = link;
+  s.position[link] = static_cast<std::uint32_t>(at);
+  return at;
+}
+
+// By pointers: a store of a vector could change the arrays' places for all that the compiler knows.
+void update_levels(CrossbarState& s) {
+  const std::size_t links = s.links();
+  const std::size_t second_side = s.second_side();
+  const std::size_t wide[2] = {s.width[0], s.width[1]};
+  const std::size_t words = s.words;
+  const std::uint32_t* order = s.order.data();
+  const std::uint64_t* owns = s.owns.data();
+  const double* capacity = s.capacity.data();
+  const double* owned = s.owned.data();
+  const double* share = s.share.data();
+  double* residual = s.residual.data();
+  double* level = s.level.data();
+  // Equal levels up to rounding could change places for ever; so many moves never happen otherwise.
+  std::size_t moves_left = links * links;
+  for (std::size_t at = s.first_changed; at < links; ++at) {
+    const std::uint32_t link = order[at];
+    if (at > 0) {
+      const std::uint32_t before = order[at - 1];
+      if (HWY_UNLIKELY(precedes(residual[link], owned[link], capacity[link], level[before], owned[before])))
+        at = move_ahead(s, link, at, moves_left);
     }
+    if (owned[link] == 0) continue;
+    const double now = residual[link] * share[link];  // a quotient would take three times as long
+    const double change = now - level[link];
+    level[link] = now;
+    const bool first = link < second_side;
+    subtract_where(residual + (first ? second_side : 0), owns + link * words, change, wide[first ? 0 : 1]);
   }
-
-  void take_from_others(std::uint32_t link, double change) {
-    const bool first = link < second_side_;
-    subtract_where(residual_ + (first ? second_side_ : 0), owns_ + link * words_, change, wide_[first ? 0 : 1]);
-  }
-
- private:
-  // Moves the link ahead of all before which it is full; its place then.
-  HWY_INLINE std::size_t settled(std::uint32_t link, std::size_t at) {
-    const std::size_t from = at;
-    for (; at > 0 && moves_left_ > 0; --at, --moves_left_) {
-      const std::uint32_t before = order_[at - 1];
-      if (!precedes(link, before)) break;
-      order_[at] = before;
-      position_[before] = static_cast<std::uint32_t>(at);
-      change_owner(before, link);
-    }
-    if (at != from) {
-      order_[at] = link;
-      position_[link] = static_cast<std::uint32_t>(at);
-    }
-    return at;
-  }
-
-  HWY_INLINE bool precedes(std::uint32_t link, std::uint32_t before) const {
-    const double owned = owned_[link];
-    // Owning nothing, it is overtaken if flows take more than there is.
-    if (owned == 0) return residual_[link] < -kRounding * capacity_[link];
-    return owned_[before] == 0 || residual_[link] < level_[before] * (1 - kRounding) * owned;
-  }
-
-  // The flow between two links, if there is one, from the first's to the second's.
-  HWY_INLINE void change_owner(std::uint32_t before, std::uint32_t link) {
-    const bool link_first = link < second_side_;
-    if (link_first == (before < second_side_)) return;
-    const std::uint32_t from = link_first ? link : before;
-    const std::uint32_t to = link_first ? before : link;
-    const std::size_t column = to - second_side_;
-    if (alive_[from * wide_[0] + column] == 0) return;
-    owns_[from * words_ + column / 64] ^= std::uint64_t{1} << (column % 64);
-    owns_[to * words_ + from / 64] ^= std::uint64_t{1} << (from % 64);
-    share_[before] = 1 / (owned_[before] -= 1);
-    share_[link] = 1 / (owned_[link] += 1);
-    residual_[link] += level_[before];
-    residual_[before] -= level_[link];
-    state_.moved.emplace_back(from, to);
-  }
-
-  CrossbarState& state_;
-  const double* capacity_;
-  const std::uint8_t* alive_;
-  double* residual_;
-  double* owned_;
-  double* share_;
-  double* level_;
-  std::uint64_t* owns_;
-  std::size_t words_;
-  std::uint32_t* order_;
-  std::uint32_t* position_;
-  std::size_t second_side_;
-  std::size_t wide_[2];
-  std::size_t moves_left_ = 0;
-};
-
-void update_levels(CrossbarState& state) { Update(state).run(); }
+}
 
 void refresh_residuals(CrossbarState& state) {
   state.residual = state.capacity;
-  Update update(state);
-  for (std::uint32_t link = 0; link < state.links(); ++link)
-    if (state.owned[link] > 0) update.take_from_others(link, state.level[link]);
+  for (std::uint32_t link = 0; link < state.links(); ++link) {
+    if (state.owned[link] == 0) continue;
+    const bool first = link < state.second_side();
+    subtract_where(state.residual.data() + (first ? state.second_side() : 0), &state.owns[link * state.words],
+                   state.level[link], state.width[first ? 0 : 1]);
+  }
 }
 
 }  // namespace lastbit::sim::network::HWY_NAMESPACE
