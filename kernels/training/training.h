@@ -14,11 +14,12 @@ struct LossArrays {
   const std::int64_t* targets;  // [tokens], -1: none
   float* nll;                   // [tokens], 0 without a target
   float* log_sum_exp;           // [tokens]
-  void* gradient;               // [tokens, vocabulary], of the mean over tokens with a target; 0 without
+  void* gradient;               // [tokens, vocabulary], of `share` times the mean over tokens with a target; 0 without
   bool bf16_logits;
   bool bf16_gradient;
   int tokens;
   int vocabulary;
+  float share = 1;
 };
 void cross_entropy(const LossArrays& arrays, Version version);
 

@@ -1,0 +1,66 @@
+// The weights of a model on the device, and beside them what training keeps of each.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "kernels/device/runtime.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "tensor/tensor.h"
+
+namespace lastbit::device {
+
+// One weight, or those of all experts one after the other.
+struct Parameter {
+  std::string name;                  // the hub's; of experts "model.layers.3.mlp.experts.up_proj.weight"
+  std::vector<std::string> tensors;  // the hub's names, by expert
+  tensor::Shape shape;               // of one tensor
+  bool trained = true;               // by gradients: not the routing bias
+  Array value;                       // FP32
+  Array codes;                       // BF16, of matrices where products take them
+  Array gradient;                    // FP32; the next three while training, of trained ones
+  Array first;                       // BF16 moments
+  Array second;
+
+  // Of one tensor, a vector being one row.
+  [[nodiscard]] std::int64_t rows() const { return shape.size() == 2 ? shape.front() : 1; }
+  [[nodiscard]] std::int64_t cols() const { return shape.back(); }
+  [[nodiscard]] std::int64_t size() const { return rows() * cols(); }
+};
+
+struct ParameterOptions {
+  bool mtp = false;       // the modules', too
+  bool codes = false;     // BF16 copies of the matrices
+  bool training = false;  // gradients and moments
+};
+
+class Parameters {
+ public:
+  Parameters(const model::ModelConfig& config, const ParameterOptions& options, Runtime& runtime);
+
+  [[nodiscard]] const Parameter& of(const std::string& name) const;  // a missing name is an internal error
+  [[nodiscard]] const std::vector<Parameter>& all() const { return all_; }
+
+  // A checkpoint goes to the device, once.
+  void upload(const model::Weights& weights);
+  // Codes again from the values, after a step.
+  void refresh_codes();
+  void clear_gradients();
+
+  enum class Part : std::uint8_t { kValue, kGradient, kFirst, kSecond };
+  // By the hub's names, those that have the part: FP32, moments BF16.
+  [[nodiscard]] tensor::NamedTensors download(Part part) const;
+  void upload(Part part, const tensor::NamedTensors& tensors);
+
+ private:
+  [[nodiscard]] const Array& array_of(const Parameter& parameter, Part part) const;
+
+  Runtime& runtime_;
+  std::vector<Parameter> all_;
+  std::map<std::string, std::size_t> places_;
+};
+
+}  // namespace lastbit::device
