@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "kernels/plain/optimiser.h"
+#include "kernels/plain/sums.h"
 #include "kernels/training/training.h"
 #include "model/language_head.h"
 

@@ -10,7 +10,7 @@
 #include "kernels/device/mtp_layer.h"
 #include "kernels/plain/layers.h"
 #include "kernels/plain/mixture.h"
-#include "kernels/plain/optimiser.h"
+#include "kernels/plain/sums.h"
 #include "kernels/training/training.h"
 #include "model/language_head.h"
 #include "model/token_ids.h"
@@ -189,7 +189,8 @@ kernels::AdamwFactors factors_of(const train::AdamWRule& rule, double weight_dec
           static_cast<float>(step.learning_rate / (1 - numerics::pow(rule.beta1, t))),
           static_cast<float>(std::sqrt(1 - numerics::pow(rule.beta2, t))),
           static_cast<float>(rule.epsilon),
-          rule.moment_use == train::MomentUse::kRounded};
+          rule.moment_use == train::MomentUse::kRounded,
+          static_cast<float>(step.gradient_scale)};
 }
 
 // In pieces whose elements an int counts.
@@ -250,12 +251,10 @@ PassesResult run_passes(DeviceModel& model, std::span<const MicroBatch> batches,
 
 void update_weights(DeviceModel& model, const Update& update, const PassesResult& passes) {
   Runtime& runtime = model.runtime();
-  const auto scale = static_cast<float>(update.step.gradient_scale);
   for (const Parameter& parameter : model.parameters().all()) {
     const auto decays = update.decays.find(parameter.tensors.front());
     if (decays == update.decays.end()) continue;
     runtime.run([&] {
-      kernels::scale_values(parameter.gradient.f32(), static_cast<std::size_t>(parameter.gradient.count), scale);
       step_parameter(parameter, factors_of(update.rule, decays->second ? update.rule.weight_decay : 0, update.step));
     });
   }

@@ -31,7 +31,8 @@ struct AdamwFactors {
   float step_size;
   float second_correction;
   float epsilon;
-  bool from_rounded;  // the weights are moved by the rounded moments
+  bool from_rounded;         // the weights are moved by the rounded moments
+  float gradient_scale = 1;  // the gradient is multiplied by it first
 };
 // FP32 weights and BF16 moments, [count] each; a new array may be the old one.
 struct AdamwArrays {

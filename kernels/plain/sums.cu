@@ -1,4 +1,4 @@
-#include "kernels/plain/optimiser.h"
+#include "kernels/plain/sums.h"
 #include "kernels/plain/values.h"
 #include "kernels/simt/cuda.h"
 
@@ -36,11 +36,6 @@ __global__ void add_floats(const float* x, std::size_t count, double* total) {
   *total = sum;
 }
 
-__global__ void scale_elements(float* x, std::size_t count, float factor) {
-  const std::size_t i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < count) x[i] *= factor;
-}
-
 constexpr dim3 kOne{1, 1, 1};
 
 }  // namespace
@@ -58,11 +53,6 @@ void sum_parts(const double* parts, std::size_t count, double* total) {
 
 void sum_in_double(const float* x, std::size_t count, double* total) {
   simt::launch({"sum_in_double", kOne, kOne}, add_floats, x, count, total);
-}
-
-void scale_values(float* x, std::size_t count, float factor) {
-  simt::launch({"scale_values", blocks_of(count, kSumThreads), dim3{kSumThreads, 1, 1}}, scale_elements, x, count,
-               factor);
 }
 
 }  // namespace lastbit::kernels

@@ -1,4 +1,4 @@
-// What the optimiser needs of gradients: their norm, and scaling. Arrays are the device's; errors as launch().
+// Sums in double: the norm of gradients, and losses. Arrays are the device's; errors as launch().
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,5 @@ void sum_parts(const double* parts, std::size_t count, double* total);
 
 // total [1] = the sum of x [count] FP32 in double, ascending: a loss of its tokens.
 void sum_in_double(const float* x, std::size_t count, double* total);
-
-// x [count] *= factor.
-void scale_values(float* x, std::size_t count, float factor);
 
 }  // namespace lastbit::kernels
