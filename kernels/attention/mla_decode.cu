@@ -1,5 +1,5 @@
 #include "kernels/arch/async_copy.h"
-#include "kernels/attention/fragments.h"
+#include "kernels/numbers/fragments.h"
 #include "kernels/attention/mla.h"
 #include "kernels/numbers/bf16.h"
 

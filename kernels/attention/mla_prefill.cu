@@ -1,4 +1,4 @@
-#include "kernels/attention/fragments.h"
+#include "kernels/numbers/fragments.h"
 #include "kernels/attention/mla.h"
 #include "kernels/numbers/bf16.h"
 
