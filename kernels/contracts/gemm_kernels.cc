@@ -3,6 +3,7 @@
 
 #include "kernels/contracts/kernel_registry.h"
 #include "kernels/gemm/fp8_gemm.h"
+#include "kernels/gemm/linear_gemm.h"
 
 namespace lastbit::kernels {
 namespace {
@@ -54,6 +55,21 @@ std::string refuse_wgmma(const check::KernelCall& call) {
 void run_emulated(const DeviceCall& call) { fp8_gemm_1x128_128x128_nt_emulated(fp8_gemm_of(call), call.version()); }
 void run_wgmma(const DeviceCall& call) { fp8_gemm_1x128_128x128_nt_wgmma(fp8_gemm_of(call), call.version()); }
 
+std::string refuse_bf16(const check::KernelCall& call) {
+  const auto is = [&](const char* key, const char* value) { return call.settings.text(key) == value; };
+  if (!is("a_type", "bf16") || !is("b_type", "bf16") || is("d_type", "f16"))
+    return "it multiplies BF16 to BF16 or FP32";
+  if (!is("promotion", "none")) return "it chains along K without promotion";
+  return is("unit", "ampere_mma") ? "" : "mma.sync: unit ampere_mma alone";
+}
+
+void run_bf16(const DeviceCall& call) {
+  bf16_gemm({call.input<const std::uint16_t>("a"), call.input<const std::uint16_t>("b"), call.output<void>("d"),
+             call.size("a", 0), call.size("b", 0), call.size("a", 1), GemmRole::kNt, call.setting("d_type") == "bf16",
+             false, nullptr, 1},
+            call.version());
+}
+
 }  // namespace
 
 std::vector<ContractKernel> gemm_kernels() {
@@ -61,7 +77,8 @@ std::vector<ContractKernel> gemm_kernels() {
   return {{"fp8_gemm", kEmulated, kPortable, refuse_emulated, run_emulated},
           {"fp8_gemm", "fp8_gemm_1x128_128x128_nt_wgmma", "sm_90a", refuse_wgmma, run_wgmma},
           {"fp8_grouped_gemm_contiguous", kEmulated, kPortable, refuse_emulated, run_emulated},
-          {"fp8_grouped_gemm_masked", kEmulated, kPortable, refuse_emulated, run_emulated}};
+          {"fp8_grouped_gemm_masked", kEmulated, kPortable, refuse_emulated, run_emulated},
+          {"bf16_gemm", "bf16_gemm", kPortable, refuse_bf16, run_bf16}};
 }
 
 }  // namespace lastbit::kernels

@@ -30,6 +30,8 @@ std::vector<Settings> all_settings() {
           {"fp8_gemm", {{"a_type", "e5m2"}, {"promote_every", "64"}}, {{5, 34, 300}}, products},
           {"fp8_grouped_gemm_contiguous", {}, {{1, 1, 128, 1}, {19, 33, 200, 4}}, {"normal", "empty_experts"}},
           {"fp8_grouped_gemm_masked", {}, {{1, 1, 128, 1}, {9, 33, 200, 4}}, {"normal", "empty_experts"}},
+          {"bf16_gemm", {{"unit", "ampere_mma"}}, {{1, 1, 1}, {17, 70, 140}}, products},
+          {"bf16_gemm", {{"unit", "ampere_mma"}, {"d_type", "f32"}}, {{17, 70, 140}}, {"normal", "subnormal"}},
           {"quantize_1x128", {}, kMatrices},
           {"quantize_1x128", {{"transpose", "true"}, {"x_type", "f32"}}, kMatrices, kFew},
           {"quantize_1x128", {{"format", "e5m2"}, {"scale", "ue8m0"}, {"method", "reciprocal"}}, kMatrices, kFew},
