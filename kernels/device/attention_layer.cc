@@ -26,7 +26,7 @@ AttentionLayer::AttentionLayer(std::int64_t layer, const Pass& pass)
       rows_(pass.place.rows()),
       keys_(pass.cache == nullptr ? rows_ : pass.cache->tokens + rows_) {}
 
-kernels::RopeShape AttentionLayer::rope_shape(std::int64_t heads) const {
+kernels::TurnShape AttentionLayer::turn_shape(std::int64_t heads) const {
   return {whole(rows_), whole(heads), whole(config_.qk_rope_head_dim)};
 }
 
@@ -65,7 +65,7 @@ void AttentionLayer::make_queries(const Array& x) {
   const RotaryPart from{q_.values(), heads * width, width, config_.qk_nope_head_dim};
   const RotaryPart to{q_rope_.values(), heads * rope, rope, 0};
   pass_.runtime.run([&] {
-    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), rope_shape(heads),
+    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), turn_shape(heads),
                         rope_layout(config_), false);
   });
 }
@@ -82,7 +82,7 @@ void AttentionLayer::make_keys(const Array& x) {
   const RotaryPart from{compressed_.values(), rank + rope, rope, rank};
   const RotaryPart to{k_rope_.values(), rope, rope, 0};
   pass_.runtime.run([&] {
-    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), rope_shape(1),
+    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), turn_shape(1),
                         rope_layout(config_), false);
   });
   if (pass_.cache != nullptr) append_to_cache();
@@ -122,7 +122,7 @@ void AttentionLayer::backward_queries(const Array& dq, const Array& dq_rope, con
   const RotaryPart from{dq_rope.values(), heads_count * rope, rope, 0};
   const RotaryPart to{dq.values(), heads_count * width, width, config_.qk_nope_head_dim};
   pass_.runtime.run([&] {
-    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), rope_shape(heads_count),
+    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), turn_shape(heads_count),
                         rope_layout(config_), true);
   });
   if (config_.q_lora_rank == 0) {
@@ -148,7 +148,7 @@ void AttentionLayer::backward_keys(const Array& dexpanded, const Array& dk_rope,
   const RotaryPart from{dk_rope.values(), rope, rope, 0};
   const RotaryPart to{dcompressed.values(), rank + rope, rope, rank};
   pass_.runtime.run([&] {
-    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), rope_shape(1),
+    kernels::turn_heads(from, to, pass_.place.cosines.f32(), pass_.place.sines.f32(), turn_shape(1),
                         rope_layout(config_), true);
   });
   linear_gradient(pass_, dcompressed, x, rows_, prefix_ + "kv_a_proj_with_mqa.weight", dx, true);

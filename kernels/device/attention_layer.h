@@ -5,8 +5,8 @@
 #include <string>
 
 #include "kernels/device/pass.h"
-#include "kernels/layers/layers.h"
 #include "kernels/plain/attention.h"
+#include "kernels/plain/layers.h"
 
 namespace lastbit::device {
 
@@ -25,7 +25,7 @@ class AttentionLayer {
   void backward_queries(const Array& dq, const Array& dq_rope, const Array& x, const Array& dx);
   void backward_keys(const Array& dexpanded, const Array& dk_rope, const Array& x, const Array& dx);
   [[nodiscard]] kernels::LatentHeads heads() const;
-  [[nodiscard]] kernels::RopeShape rope_shape(std::int64_t heads) const;
+  [[nodiscard]] kernels::TurnShape turn_shape(std::int64_t heads) const;
 
   std::int64_t layer_;
   const Pass& pass_;

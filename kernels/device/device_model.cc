@@ -77,8 +77,8 @@ void DeviceModel::run_blocks(const Pass& pass, const Array& hidden) {
   Array x = odd ? other : hidden;
   Array y = odd ? hidden : other;
   runtime_.run([&] {
-    kernels::embedding(parameters_.of("model.embed_tokens.weight").value.f32(), pass.place.ids.i64(),
-                       static_cast<int>(rows), static_cast<int>(d), x.values());
+    kernels::embedding_values(parameters_.of("model.embed_tokens.weight").value.f32(), pass.place.ids.i64(),
+                              static_cast<int>(rows), static_cast<int>(d), x.values());
   });
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     BlockLayer(layer, pass).forward(x, y);

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/layers/layer_gradients.h"
 #include "kernels/plain/finite.h"
 #include "kernels/plain/layers.h"
 #include "kernels/plain/mixture.h"
+#include "kernels/routing/routing_gradients.h"
 #include "model/weight_specs.h"
 
 namespace lastbit::device {
@@ -29,8 +31,11 @@ struct GatePair {
 GatePair swiglu_backward(const Pass& pass, const Array& dhidden, const Array& gate, const Array& up) {
   const GatePair grads{pass.room("dgate", 1, gate.count), pass.room("dup", 1, up.count)};
   pass.runtime.run([&] {
-    kernels::swiglu_gradient(dhidden.values(), gate.values(), up.values(), elements(gate), grads.gate.values(),
-                             grads.up.values());
+    with_type(gate.element, [&](auto type) {
+      using T = decltype(type);
+      kernels::swiglu_backward(dhidden.as<T>(), gate.as<T>(), up.as<T>(), static_cast<int>(gate.count),
+                               grads.gate.as<T>(), grads.up.as<T>(), Version::kTuned);
+    });
   });
   return grads;
 }
@@ -150,7 +155,12 @@ void MixtureLayer::backward_experts(const Array& doutputs, const Array& dx) {
   expert_linear_gradient(pass_, grads.gate, dispatched_, slots_, offsets_, prefix_ + "experts.gate_proj.weight", drows);
   expert_linear_gradient(pass_, grads.up, dispatched_, slots_, offsets_, prefix_ + "experts.up_proj.weight", drows,
                          true);
-  pass_.runtime.run([&] { kernels::combine_rows(drows.values(), row_of_slot_.i64(), nullptr, shape(), dx.values()); });
+  pass_.runtime.run([&] {
+    with_type(dx.element, [&](auto type) {
+      using T = decltype(type);
+      kernels::permute_backward(drows.as<T>(), row_of_slot_.i64(), shape(), dx.as<T>(), Version::kTuned);
+    });
+  });
 }
 
 void MixtureLayer::backward(const Array& dy, const Array& x, const Array& dx) {
@@ -159,10 +169,14 @@ void MixtureLayer::backward(const Array& dy, const Array& x, const Array& dx) {
   const Array dweights = pass_.runtime.allocate("dweights", Element::kF32, slots_);
   const Array dlogits = pass_.runtime.allocate("dlogits", Element::kF32, logits_.count);
   pass_.runtime.run([&] {
-    kernels::combine_rows_gradient(dy.values(), outputs_.values(), row_of_slot_.i64(), topk_weight_.f32(), shape(),
-                                   doutputs.values(), dweights.f32());
-    kernels::route_gradient(logits_.f32(), topk_idx_.i64(), dweights.f32(), static_cast<int>(rows_), rule_,
-                            dlogits.f32());
+    with_type(dy.element, [&](auto type) {
+      using T = decltype(type);
+      kernels::unpermute_backward<T>({dy.as<T>(), outputs_.as<T>(), offsets_.i64(), row_of_slot_.i64(),
+                                      topk_weight_.f32(), doutputs.as<T>(), dweights.f32(), shape()},
+                                     Version::kTuned);
+    });
+    kernels::route_backward(logits_.f32(), topk_idx_.i64(), dweights.f32(), static_cast<int>(rows_), rule_,
+                            dlogits.f32(), Version::kTuned);
   });
   backward_experts(doutputs, dx);
   linear_gradient(pass_, dlogits, x, rows_, prefix_ + "gate.weight", dx, true);

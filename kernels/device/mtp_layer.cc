@@ -68,8 +68,8 @@ void MtpLayers::run(Module& module, const Array& previous) {
   module.stream = pass.room("stream", rows, d);
   copy_rows_of(pass, previous, pass.place.tokens + 1, module.previous, pass.place.tokens);
   pass.runtime.run([&] {
-    kernels::embedding(pass.parameters.of("model.embed_tokens.weight").value.f32(), pass.place.ids.i64(), as_int(rows),
-                       as_int(d), module.embedded.values());
+    kernels::embedding_values(pass.parameters.of("model.embed_tokens.weight").value.f32(), pass.place.ids.i64(),
+                              as_int(rows), as_int(d), module.embedded.values());
   });
   norm(pass, module.embedded, rows, d, module.prefix + "enorm.weight", eps, half(module.joined, true), 2 * d);
   norm(pass, module.previous, rows, d, module.prefix + "hnorm.weight", eps, half(module.joined, false), 2 * d);
@@ -123,10 +123,7 @@ void MtpLayers::back(Module& module, const Array* dnext, const Array& dprevious)
   });
   norm_gradient(pass, de, module.embedded, rows, d, module.prefix + "enorm.weight", eps, dembedded);
   norm_gradient(pass, dh, module.previous, rows, d, module.prefix + "hnorm.weight", eps, dstate);
-  pass.runtime.run([&] {
-    kernels::embedding_gradient(dembedded.values(), pass.place.ids.i64(), as_int(rows), as_int(d),
-                                pass.parameters.of("model.embed_tokens.weight").gradient.f32());
-  });
+  embedding_gradient(pass, dembedded);
   copy_rows_of(pass, dstate, pass.place.tokens, dprevious, pass.place.tokens + 1);
 }
 

@@ -2,7 +2,10 @@
 
 #include <vector>
 
-#include "kernels/plain/gemm.h"
+#include "core/error.h"
+#include "kernels/gemm/linear_gemm.h"
+#include "kernels/layers/elementwise.h"
+#include "kernels/layers/embedding.h"
 #include "kernels/plain/layers.h"
 #include "model/attention.h"
 #include "ops/rope.h"
@@ -11,51 +14,51 @@
 namespace lastbit::device {
 namespace {
 
-using kernels::GroupedRows;
-using kernels::MatrixView;
-using kernels::PlainGemm;
+using kernels::GemmRole;
+using kernels::Version;
 
 // W as products take it.
 const Array& operand(const Parameter& weight) { return weight.codes.count > 0 ? weight.codes : weight.value; }
 
-MatrixView row_major(const Array& matrix, std::int64_t cols) { return {matrix.values(), cols, 1}; }
-MatrixView transposed(const Array& matrix, std::int64_t cols) { return {matrix.values(), 1, cols}; }
-
 int narrow(std::int64_t size) { return static_cast<int>(size); }
 
-PlainGemm forward_product(const Array& x, std::int64_t rows, const Parameter& weight, const Array& y) {
-  return {row_major(x, weight.cols()),
-          transposed(operand(weight), weight.cols()),
-          y.values(),
-          weight.rows(),
-          narrow(rows),
-          narrow(weight.rows()),
-          narrow(weight.cols()),
-          false};
-}
-PlainGemm input_gradient(const Array& dy, std::int64_t rows, const Parameter& weight, const Array& dx, bool add) {
-  return {row_major(dy, weight.rows()),
-          row_major(operand(weight), weight.cols()),
-          dx.values(),
-          weight.cols(),
-          narrow(rows),
-          narrow(weight.cols()),
-          narrow(weight.rows()),
-          add};
-}
-PlainGemm weight_gradient(const Array& dy, const Array& x, std::int64_t rows, const Parameter& weight) {
-  return {transposed(dy, weight.rows()),
-          row_major(x, weight.cols()),
-          weight.gradient.values(),
-          weight.cols(),
-          narrow(weight.rows()),
-          narrow(weight.cols()),
-          narrow(rows),
-          true};
+// a as the other operand is: FP32 beside FP32. What it takes for that goes with the caller's Scope.
+Array beside(const Pass& pass, const Array& a, const Array& other) {
+  if (a.element == other.element) return a;
+  core::check(a.element == Element::kBF16, "values become codes where they are made");
+  const Array widened = pass.runtime.allocate("widened", Element::kF32, a.count);
+  pass.runtime.run(
+      [&] { kernels::to_fp32(a.codes(), static_cast<std::size_t>(a.count), widened.f32(), Version::kTuned); });
+  return widened;
 }
 
-GroupedRows by_expert(const Array& offsets, const Parameter& weight) {
-  return {offsets.i64(), narrow(std::ssize(weight.tensors)), weight.size()};
+// d [m, n] of operands of one type; by group where there are offsets.
+struct Product {
+  Array a;
+  Array b;
+  Array d;
+  std::int64_t m;
+  std::int64_t n;
+  std::int64_t k;
+  GemmRole role;
+  bool add;
+};
+void multiply(const Pass& pass, const Product& product, const Array& offsets, std::int64_t groups) {
+  const auto call = [&](auto type) {
+    using T = decltype(type);
+    return kernels::LinearGemm<T>{product.a.as<T>(), product.b.as<T>(),
+                                  product.d.data,    narrow(product.m),
+                                  narrow(product.n), narrow(product.k),
+                                  product.role,      product.d.element == Element::kBF16,
+                                  product.add,       offsets.count > 0 ? offsets.i64() : nullptr,
+                                  narrow(groups)};
+  };
+  pass.runtime.run([&] {
+    if (product.a.element == Element::kBF16)
+      kernels::bf16_gemm(call(std::uint16_t{}), Version::kTuned);
+    else
+      kernels::fp32_gemm(call(float{}), Version::kTuned);
+  });
 }
 
 // Rows of a table [positions, width] at positions [count].
@@ -100,35 +103,34 @@ Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& l
   return place;
 }
 
-void linear(const Pass& pass, const Array& x, std::int64_t rows, const std::string& weight, const Array& y) {
-  const Parameter& parameter = pass.parameters.of(weight);
-  pass.runtime.run([&] { kernels::plain_gemm(forward_product(x, rows, parameter, y)); });
-}
-
-void linear_gradient(const Pass& pass, const Array& dy, const Array& x, std::int64_t rows, const std::string& weight,
-                     const Array& dx, bool add) {
-  const Parameter& parameter = pass.parameters.of(weight);
-  pass.runtime.run([&] {
-    kernels::plain_gemm(weight_gradient(dy, x, rows, parameter));
-    kernels::plain_gemm(input_gradient(dy, rows, parameter, dx, add));
-  });
-}
-
 void expert_linear(const Pass& pass, const Array& x, std::int64_t rows, const Array& offsets, const std::string& weight,
                    const Array& y) {
+  const Runtime::Scope scope(pass.runtime);
   const Parameter& parameter = pass.parameters.of(weight);
-  pass.runtime.run(
-      [&] { kernels::plain_gemm_by_rows(forward_product(x, rows, parameter, y), by_expert(offsets, parameter)); });
+  const Array& w = operand(parameter);
+  multiply(pass, {beside(pass, x, w), w, y, rows, parameter.rows(), parameter.cols(), GemmRole::kNt, false}, offsets,
+           std::ssize(parameter.tensors));
 }
 
 void expert_linear_gradient(const Pass& pass, const Array& dy, const Array& x, std::int64_t rows, const Array& offsets,
                             const std::string& weight, const Array& dx, bool add) {
+  const Runtime::Scope scope(pass.runtime);
   const Parameter& parameter = pass.parameters.of(weight);
-  const GroupedRows experts = by_expert(offsets, parameter);
-  pass.runtime.run([&] {
-    kernels::plain_gemm_by_depth(weight_gradient(dy, x, rows, parameter), experts);
-    kernels::plain_gemm_by_rows(input_gradient(dy, rows, parameter, dx, add), experts);
-  });
+  const std::int64_t groups = std::ssize(parameter.tensors);
+  multiply(pass,
+           {dy, beside(pass, x, dy), parameter.gradient, parameter.rows(), parameter.cols(), rows, GemmRole::kTn, true},
+           offsets, groups);
+  multiply(pass, {dy, operand(parameter), dx, rows, parameter.cols(), parameter.rows(), GemmRole::kNn, add}, offsets,
+           groups);
+}
+
+void linear(const Pass& pass, const Array& x, std::int64_t rows, const std::string& weight, const Array& y) {
+  expert_linear(pass, x, rows, {}, weight, y);
+}
+
+void linear_gradient(const Pass& pass, const Array& dy, const Array& x, std::int64_t rows, const std::string& weight,
+                     const Array& dx, bool add) {
+  expert_linear_gradient(pass, dy, x, rows, {}, weight, dx, add);
 }
 
 void norm(const Pass& pass, const Array& x, std::int64_t rows, std::int64_t x_stride, const std::string& gain,
@@ -154,8 +156,24 @@ void norm_gradient(const Pass& pass, const Array& dy, const Array& x, std::int64
   });
 }
 
+void embedding_gradient(const Pass& pass, const Array& dy) {
+  const Parameter& table = pass.parameters.of("model.embed_tokens.weight");
+  pass.runtime.run([&] {
+    with_type(dy.element, [&](auto type) {
+      using T = decltype(type);
+      kernels::embedding_backward(dy.as<T>(), pass.place.ids.i64(), narrow(pass.place.rows()), narrow(table.cols()),
+                                  table.gradient.f32(), Version::kTuned);
+    });
+  });
+}
+
 void add(const Pass& pass, const Array& a, const Array& b, const Array& y) {
-  pass.runtime.run([&] { kernels::add_values(a.values(), b.values(), y.values(), static_cast<std::size_t>(y.count)); });
+  pass.runtime.run([&] {
+    with_type(y.element, [&](auto type) {
+      using T = decltype(type);
+      kernels::add(a.as<T>(), b.as<T>(), static_cast<std::size_t>(y.count), y.as<T>(), Version::kTuned);
+    });
+  });
 }
 
 }  // namespace lastbit::device

@@ -93,6 +93,9 @@ void norm(const Pass& pass, const Array& x, std::int64_t rows, std::int64_t x_st
 void norm_gradient(const Pass& pass, const Array& dy, const Array& x, std::int64_t rows, std::int64_t x_stride,
                    const std::string& gain, double eps, const Array& dx);
 
+// The embedding's gradient at the place's ids += dy [rows, d].
+void embedding_gradient(const Pass& pass, const Array& dy);
+
 // y = a + b, elements of all.
 void add(const Pass& pass, const Array& a, const Array& b, const Array& y);
 

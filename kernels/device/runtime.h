@@ -26,11 +26,26 @@ struct Array {
   [[nodiscard]] float* f32() const { return static_cast<float*>(data); }
   [[nodiscard]] double* f64() const { return static_cast<double*>(data); }
   [[nodiscard]] std::int64_t* i64() const { return static_cast<std::int64_t*>(data); }
+  // BF16 codes.
+  [[nodiscard]] std::uint16_t* codes() const { return static_cast<std::uint16_t*>(data); }
+  template <typename T>
+  [[nodiscard]] T* as() const {
+    return static_cast<T*>(data);
+  }
   // Of kF32 and kBF16 alone.
   [[nodiscard]] kernels::Values values() const { return {data, element == Element::kBF16}; }
   // Elements [begin, begin + size).
   [[nodiscard]] Array part(std::int64_t begin, std::int64_t size) const;
 };
+
+// visit(float{}) or visit(std::uint16_t{}), as kernels for both have their arrays.
+template <typename Visit>
+void with_type(Element element, const Visit& visit) {
+  if (element == Element::kBF16)
+    visit(std::uint16_t{});
+  else
+    visit(float{});
+}
 
 enum class Memory : std::uint8_t {
   kCounted,   // nothing is allocated and nothing runs: what is asked for is added up

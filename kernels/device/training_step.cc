@@ -11,6 +11,7 @@
 #include "kernels/plain/layers.h"
 #include "kernels/plain/mixture.h"
 #include "kernels/plain/sums.h"
+#include "kernels/training/gradient_clip.h"
 #include "kernels/training/training.h"
 #include "model/language_head.h"
 #include "model/token_ids.h"
@@ -85,8 +86,8 @@ class MainPass {
     const std::int64_t d = pass_.config.hidden_size;
     streams_.push_back(pass_.room("hidden", rows, d));
     pass_.runtime.run([&] {
-      kernels::embedding(embedding().value.f32(), pass_.place.ids.i64(), static_cast<int>(rows), static_cast<int>(d),
-                         streams_.back().values());
+      kernels::embedding_values(embedding().value.f32(), pass_.place.ids.i64(), static_cast<int>(rows),
+                                static_cast<int>(d), streams_.back().values());
     });
     for (std::int64_t layer = 0; layer < pass_.config.num_hidden_layers; ++layer) {
       const Array y = pass_.room("hidden", rows, d);
@@ -110,10 +111,7 @@ class MainPass {
       (*block)->backward(dy, dx);
       std::swap(dy, dx);
     }
-    pass_.runtime.run([&] {
-      kernels::embedding_gradient(dy.values(), pass_.place.ids.i64(), static_cast<int>(rows), static_cast<int>(d),
-                                  embedding().gradient.f32());
-    });
+    embedding_gradient(pass_, dy);
   }
 
   [[nodiscard]] HeadLayer& head() { return head_; }
@@ -161,19 +159,22 @@ MicroBatchLoss run_micro_batch(DeviceModel& model, const MicroBatch& batch, cons
   return loss;
 }
 
+std::size_t parts_of(std::size_t count) { return (count + kernels::kNormRange - 1) / kernels::kNormRange; }
+
 void add_squares(DeviceModel& model, const Array& total) {
   Runtime& runtime = model.runtime();
   const Runtime::Scope scope(runtime);
   std::size_t parts = 0;
   for (const Parameter& parameter : model.parameters().all())
-    parts += kernels::square_sum_parts(static_cast<std::size_t>(parameter.gradient.count));
+    parts += parts_of(static_cast<std::size_t>(parameter.gradient.count));
   const Array sums = runtime.allocate("sums of squares", Element::kF64, static_cast<std::int64_t>(parts));
   std::size_t filled = 0;
   for (const Parameter& parameter : model.parameters().all()) {
     const auto count = static_cast<std::size_t>(parameter.gradient.count);
     if (count == 0) continue;
-    runtime.run([&] { kernels::square_sums(parameter.gradient.f32(), count, sums.f64() + filled); });
-    filled += kernels::square_sum_parts(count);
+    runtime.run(
+        [&] { kernels::sum_squares(parameter.gradient.f32(), count, sums.f64() + filled, kernels::Version::kTuned); });
+    filled += parts_of(count);
   }
   runtime.run([&] { kernels::sum_parts(sums.f64(), parts, total.f64()); });
 }

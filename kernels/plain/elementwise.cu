@@ -26,11 +26,6 @@ __global__ void copy_elements(Values x, Values y, std::size_t count) {
   if (i < count) store_value(y, i, load_value(x, i));
 }
 
-__global__ void add_elements(Values a, Values b, Values y, std::size_t count) {
-  const std::size_t i = element_index();
-  if (i < count) store_value(y, i, load_value(a, i) + load_value(b, i));
-}
-
 // One thread an element of y.
 __global__ void copy_token_elements(Values x, Values y, TokenCopy shape) {
   const std::size_t i = element_index();
@@ -56,18 +51,6 @@ __global__ void swiglu_elements(Values gate, Values up, std::size_t count, Value
   store_value(y, i, __fdiv_rn(g, 1 + expf(-g)) * load_value(up, i));
 }
 
-// d silu(g) / dg = sigmoid(g) (1 + g (1 - sigmoid(g)))
-__global__ void swiglu_gradient_elements(Values dy, Values gate, Values up, std::size_t count, Values dgate,
-                                         Values dup) {
-  const std::size_t i = element_index();
-  if (i >= count) return;
-  const float g = load_value(gate, i);
-  const float d = load_value(dy, i);
-  const float s = __fdiv_rn(1, 1 + expf(-g));
-  store_value(dup, i, d * (g * s));
-  store_value(dgate, i, d * load_value(up, i) * (s * (1 + g * (1 - s))));
-}
-
 constexpr dim3 kElementBlock{kElementThreads, 1, 1};
 
 }  // namespace
@@ -78,10 +61,6 @@ void fill_zero(float* y, std::size_t count) {
 
 void copy_values(const Values& x, const Values& y, std::size_t count) {
   simt::launch({"copy_values", blocks_of(count, kElementThreads), kElementBlock}, copy_elements, x, y, count);
-}
-
-void add_values(const Values& a, const Values& b, const Values& y, std::size_t count) {
-  simt::launch({"add_values", blocks_of(count, kElementThreads), kElementBlock}, add_elements, a, b, y, count);
 }
 
 void copy_tokens(const Values& x, const Values& y, const TokenCopy& shape) {
@@ -99,12 +78,6 @@ void copy_columns(const Values& x, std::int64_t x_stride, const Values& y, std::
 void swiglu_values(const Values& gate, const Values& up, std::size_t count, const Values& y) {
   simt::launch({"swiglu_values", blocks_of(count, kElementThreads), kElementBlock}, swiglu_elements, gate, up, count,
                y);
-}
-
-void swiglu_gradient(const Values& dy, const Values& gate, const Values& up, std::size_t count, const Values& dgate,
-                     const Values& dup) {
-  simt::launch({"swiglu_gradient", blocks_of(count, kElementThreads), kElementBlock}, swiglu_gradient_elements, dy,
-               gate, up, count, dgate, dup);
 }
 
 }  // namespace lastbit::kernels

@@ -15,8 +15,6 @@ namespace lastbit::kernels {
 void fill_zero(float* y, std::size_t count);
 // y [count] = x: a cast where the two differ.
 void copy_values(const Values& x, const Values& y, std::size_t count);
-// y [count] = a + b; y may be one of them.
-void add_values(const Values& a, const Values& b, const Values& y, std::size_t count);
 
 // `batch` rows of tokens of d elements: the first `tokens` of rows that are x_row tokens long go to rows of y_row.
 struct TokenCopy {
@@ -34,9 +32,7 @@ void copy_columns(const Values& x, std::int64_t x_stride, const Values& y, std::
                   std::int64_t cols);
 
 // y [tokens, d] = table [vocabulary, d] FP32 at ids [tokens].
-void embedding(const float* table, const std::int64_t* ids, int tokens, int d, const Values& y);
-// dtable at ids += dy, tokens ascending: a row of the table is one block's alone.
-void embedding_gradient(const Values& dy, const std::int64_t* ids, int tokens, int d, float* dtable);
+void embedding_values(const float* table, const std::int64_t* ids, int tokens, int d, const Values& y);
 
 // Rows of d elements, `x_stride` and `y_stride` apart.
 struct NormShape {
@@ -60,15 +56,17 @@ struct RotaryPart {
   std::int64_t head_stride;
   std::int64_t first;
 };
+struct TurnShape {
+  int tokens;
+  int heads;
+  int dim;  // even
+};
 // to = from, turned as kernels::rope does; cosines and sines [tokens, dim / 2]. `back`: the transposed turn, places as
 // before the turn, for gradients. The two do not overlap.
 void turn_heads(const RotaryPart& from, const RotaryPart& to, const float* cosines, const float* sines,
-                const RopeShape& shape, RopeLayout layout, bool back);
+                const TurnShape& shape, RopeLayout layout, bool back);
 
 // y = silu(gate) * up, [count] each.
 void swiglu_values(const Values& gate, const Values& up, std::size_t count, const Values& y);
-// From dy to dgate and dup.
-void swiglu_gradient(const Values& dy, const Values& gate, const Values& up, std::size_t count, const Values& dgate,
-                     const Values& dup);
 
 }  // namespace lastbit::kernels

@@ -16,21 +16,6 @@ __global__ void embedding_rows(const float* table, const std::int64_t* ids, int 
     store_value(y, element_at(token, d, j), table[begin + static_cast<std::size_t>(j)]);
 }
 
-// One block a token: that of the first token with an id adds up all of them.
-__global__ void embedding_gradient_rows(Values dy, const std::int64_t* ids, int tokens, int d, float* dtable) {
-  const int token = static_cast<int>(blockIdx.x);
-  const std::int64_t id = ids[token];
-  for (int other = 0; other < token; ++other)
-    if (ids[other] == id) return;  // all threads
-  for (int j = static_cast<int>(threadIdx.x); j < d; j += kRowThreads) {
-    const std::size_t at = static_cast<std::size_t>(id) * static_cast<std::size_t>(d) + static_cast<std::size_t>(j);
-    float sum = dtable[at];
-    for (int other = token; other < tokens; ++other)
-      if (ids[other] == id) sum += load_value(dy, element_at(other, d, j));
-    dtable[at] = sum;
-  }
-}
-
 __device__ float norm_factor(const Values& x, int row, const NormShape& shape) {
   float squares = 0;
   for (int j = 0; j < shape.d; ++j) {
@@ -81,7 +66,7 @@ __global__ void norm_weight_gradient(Values dy, Values x, const float* factors, 
 }
 
 // One thread a pair.
-__global__ void turn_pairs(RotaryPart from, RotaryPart to, const float* cosines, const float* sines, RopeShape shape,
+__global__ void turn_pairs(RotaryPart from, RotaryPart to, const float* cosines, const float* sines, TurnShape shape,
                            RopeLayout layout, bool back) {
   const int half = shape.dim / 2;
   const int index = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -110,14 +95,9 @@ dim3 threads_for(int count) { return blocks_of(static_cast<std::size_t>(count), 
 
 }  // namespace
 
-void embedding(const float* table, const std::int64_t* ids, int tokens, int d, const Values& y) {
-  simt::launch({"embedding", dim3{static_cast<unsigned>(tokens), 1, 1}, block_of(kRowThreads)}, embedding_rows, table,
-               ids, d, y);
-}
-
-void embedding_gradient(const Values& dy, const std::int64_t* ids, int tokens, int d, float* dtable) {
-  simt::launch({"embedding_gradient", dim3{static_cast<unsigned>(tokens), 1, 1}, block_of(kRowThreads)},
-               embedding_gradient_rows, dy, ids, tokens, d, dtable);
+void embedding_values(const float* table, const std::int64_t* ids, int tokens, int d, const Values& y) {
+  simt::launch({"embedding_values", dim3{static_cast<unsigned>(tokens), 1, 1}, block_of(kRowThreads)}, embedding_rows,
+               table, ids, d, y);
 }
 
 void rms_norm_values(const Values& x, const float* weight, const NormShape& shape, const Values& y) {
@@ -134,7 +114,7 @@ void rms_norm_gradient(const Values& dy, const Values& x, const float* weight, c
 }
 
 void turn_heads(const RotaryPart& from, const RotaryPart& to, const float* cosines, const float* sines,
-                const RopeShape& shape, RopeLayout layout, bool back) {
+                const TurnShape& shape, RopeLayout layout, bool back) {
   simt::launch({"turn_heads", threads_for(shape.tokens * shape.heads * (shape.dim / 2)), block_of(kRowThreads)},
                turn_pairs, from, to, cosines, sines, shape, layout, back);
 }
