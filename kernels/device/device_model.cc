@@ -57,7 +57,14 @@ DeviceModel::DeviceModel(model::ModelConfig config, const ModelUse& use, Memory 
     : config_(std::move(config)),
       use_(use),
       runtime_(memory, bytes),
-      parameters_(supported(config_), {use.mtp, use.element == Element::kBF16, use.training}, runtime_) {}
+      parameters_(supported(config_), {use.mtp, use.element == Element::kBF16, use.gradients, use.moments}, runtime_) {}
+
+std::vector<model::MemoryPart> DeviceModel::memory_parts() const {
+  std::vector<model::MemoryPart> parts = parameters_.memory_parts();
+  parts.push_back({"activations, logits and room for a layer's work",
+                   static_cast<double>(runtime_.peak_bytes()) - model::total_bytes(parts)});
+  return parts;
+}
 
 Pass DeviceModel::make_pass(const model::TokenLayout& layout, const Tensor& ids) {
   Pass pass{config_, runtime_, parameters_, use_.element, place_tokens(config_, layout, ids, runtime_)};

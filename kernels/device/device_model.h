@@ -10,6 +10,7 @@
 #include "kernels/device/head_layer.h"
 #include "kernels/device/pass.h"
 #include "model/config.h"
+#include "model/memory_plan.h"
 #include "model/weights.h"
 
 namespace lastbit::device {
@@ -17,7 +18,8 @@ namespace lastbit::device {
 struct ModelUse {
   Element element = Element::kF32;  // of activations: activation_element()
   bool mtp = false;                 // the MTP modules' weights, too
-  bool training = false;            // gradients and moments, too
+  bool gradients = false;           // room for them, too
+  bool moments = false;             // likewise, of the optimiser
 };
 
 class DeviceModel {
@@ -35,6 +37,8 @@ class DeviceModel {
   [[nodiscard]] Parameters& parameters() { return parameters_; }
   [[nodiscard]] const Parameters& parameters() const { return parameters_; }
   void upload(const model::Weights& weights) { parameters_.upload(weights); }
+  // What all passes so far took at most, by kind: the sum is the runtime's peak_bytes().
+  [[nodiscard]] std::vector<model::MemoryPart> memory_parts() const;
 
   // ids [B, S] i64 -> taps by the names of model/transformer.h, of which the device has these: "logits" [B, S,
   // vocabulary], "logits.last" [B, vocabulary], "loss" [1], "hidden.layerN" [B, S, d], and of mixtures

@@ -49,8 +49,8 @@ Parameters::Parameters(const model::ModelConfig& config, const ParameterOptions&
     const auto room = [&](Element element) { return runtime.allocate(parameter.name, element, count); };
     parameter.value = room(Element::kF32);
     if (options.codes && multiplied_as_codes(parameter)) parameter.codes = room(Element::kBF16);
-    if (!options.training || !parameter.trained) continue;
-    parameter.gradient = room(Element::kF32);
+    if (options.gradients && parameter.trained) parameter.gradient = room(Element::kF32);
+    if (!options.moments || !parameter.trained) continue;
     parameter.first = room(Element::kBF16);
     parameter.second = room(Element::kBF16);
   }
@@ -60,6 +60,19 @@ const Parameter& Parameters::of(const std::string& name) const {
   const auto place = places_.find(name);
   core::check(place != places_.end(), "a weight that the device has");
   return all_[place->second];
+}
+
+std::vector<model::MemoryPart> Parameters::memory_parts() const {
+  std::vector<model::MemoryPart> parts{
+      {"weights, FP32", 0}, {"weights, BF16 for products", 0}, {"gradients", 0}, {"moments", 0}};
+  for (const Parameter& parameter : all_) {
+    parts[0].bytes += static_cast<double>(room_of(parameter.value));
+    parts[1].bytes += static_cast<double>(room_of(parameter.codes));
+    parts[2].bytes += static_cast<double>(room_of(parameter.gradient));
+    parts[3].bytes += static_cast<double>(room_of(parameter.first) + room_of(parameter.second));
+  }
+  std::erase_if(parts, [](const model::MemoryPart& part) { return part.bytes == 0; });
+  return parts;
 }
 
 const Array& Parameters::array_of(const Parameter& parameter, Part part) const {

@@ -8,6 +8,7 @@
 
 #include "kernels/device/runtime.h"
 #include "model/config.h"
+#include "model/memory_plan.h"
 #include "model/weights.h"
 #include "tensor/tensor.h"
 
@@ -32,9 +33,10 @@ struct Parameter {
 };
 
 struct ParameterOptions {
-  bool mtp = false;       // the modules', too
-  bool codes = false;     // BF16 copies of the matrices
-  bool training = false;  // gradients and moments
+  bool mtp = false;    // the modules', too
+  bool codes = false;  // BF16 copies of the matrices
+  bool gradients = false;
+  bool moments = false;
 };
 
 class Parameters {
@@ -43,6 +45,9 @@ class Parameters {
 
   [[nodiscard]] const Parameter& of(const std::string& name) const;  // a missing name is an internal error
   [[nodiscard]] const std::vector<Parameter>& all() const { return all_; }
+
+  // Bytes of the device by kind, as the runtime counts them.
+  [[nodiscard]] std::vector<model::MemoryPart> memory_parts() const;
 
   // A checkpoint goes to the device, once.
   void upload(const model::Weights& weights);

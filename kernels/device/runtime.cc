@@ -30,19 +30,23 @@ Array Array::part(std::int64_t begin, std::int64_t size) const {
   return {static_cast<std::byte*>(data) + static_cast<std::size_t>(begin) * bytes_of(element), element, size};
 }
 
+std::size_t room_of(const Array& array) {
+  const std::size_t bytes = static_cast<std::size_t>(array.count) * bytes_of(array.element);
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 Runtime::Runtime(Memory memory, std::size_t bytes) : memory_(memory), bytes_(bytes) {
   if (memory == Memory::kOneBlock) blocks_.push_back(std::make_unique<simt::DeviceMemory>("the model's memory", bytes));
 }
 
 Array Runtime::allocate(const std::string& name, Element element, std::int64_t count) {
-  const std::size_t bytes = static_cast<std::size_t>(count) * bytes_of(element);
   const std::size_t begin = used_;
-  used_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  used_ += room_of({nullptr, element, count});
   peak_ = std::max(peak_, used_);
   if (memory_ == Memory::kCounted) return {nullptr, element, count};
   core::check(used_ <= bytes_, "a pass takes no more memory than was planned for it");
   if (memory_ == Memory::kOneBlock) return {static_cast<std::byte*>(blocks_.front()->data()) + begin, element, count};
-  blocks_.push_back(std::make_unique<simt::DeviceMemory>(name, bytes));
+  blocks_.push_back(std::make_unique<simt::DeviceMemory>(name, static_cast<std::size_t>(count) * bytes_of(element)));
   return {blocks_.back()->data(), element, count};
 }
 

@@ -53,6 +53,9 @@ enum class Memory : std::uint8_t {
   kBlocks,    // an allocation for each array, so that the executor knows its bounds and what was written
 };
 
+// What an array takes of the memory: a multiple of 256 bytes.
+[[nodiscard]] std::size_t room_of(const Array& array);
+
 // Arrays are allocated like a stack: those of a Scope go when it ends.
 class Runtime {
  public:
@@ -60,7 +63,7 @@ class Runtime {
   // Errors: kUnsupported where the device has no such room.
   Runtime(Memory memory, std::size_t bytes);
 
-  // Each array takes a multiple of 256 bytes, at such an address. Errors: beyond `bytes` is an internal error.
+  // Takes room_of() the array, at a multiple of 256 bytes. Errors: beyond `bytes` is an internal error.
   [[nodiscard]] Array allocate(const std::string& name, Element element, std::int64_t count);
   [[nodiscard]] std::size_t used_bytes() const { return used_; }
   [[nodiscard]] std::size_t peak_bytes() const { return peak_; }

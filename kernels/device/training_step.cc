@@ -47,13 +47,13 @@ class Report {
   }
 
   // Waits for the device. Fills in what `result` has no number for yet.
-  void read(Runtime& runtime, PassesResult& result) const {
+  void read(Runtime& runtime, train::StepPasses& result) const {
     std::vector<double> words(static_cast<std::size_t>(words_.count));
     runtime.download(words_, std::as_writable_bytes(std::span(words)));
     if (const auto count = std::bit_cast<std::int64_t>(words[1]); count > 0)
       core::fail_input("{} router logits are not finite: with these weights the activations overflow", count);
     std::size_t word = 2;
-    for (MicroBatchLoss& loss : result.losses) {
+    for (train::MicroBatchLoss& loss : result.losses) {
       loss.main.nll = words[word++];
       for (model::HeadLoss& depth : loss.mtp) depth.nll = words[word++];
     }
@@ -126,10 +126,11 @@ class MainPass {
   std::vector<std::unique_ptr<BlockLayer>> blocks_;
 };
 
-const Tensor* padding_of(const MicroBatch& batch) { return batch.padding.size() > 0 ? &batch.padding : nullptr; }
+const Tensor* padding_of(const train::TokenRows& batch) { return batch.padding.size() > 0 ? &batch.padding : nullptr; }
 
-MicroBatchLoss run_micro_batch(DeviceModel& model, const MicroBatch& batch, const std::optional<model::MtpOptions>& mtp,
-                               const Report& report, const Array& nll) {
+train::MicroBatchLoss run_micro_batch(DeviceModel& model, const train::TokenRows& batch,
+                                      const std::optional<model::MtpOptions>& mtp, const Report& report,
+                                      const Array& nll) {
   Runtime& runtime = model.runtime();
   const Runtime::Scope scope(runtime);
   Pass pass{model.config(), runtime, model.parameters(), model.use().element,
@@ -140,7 +141,7 @@ MicroBatchLoss run_micro_batch(DeviceModel& model, const MicroBatch& batch, cons
   MainPass main(pass);
   main.forward();
   const Tensor targets = model::targets_ahead(batch.ids, 1, batch.ids.dim(1), padding_of(batch));
-  MicroBatchLoss loss;
+  train::MicroBatchLoss loss;
   loss.main.targets = model::count_targets(targets);
   main.head().loss(targets, 1, nll.part(0, 1));
   Array dstream;
@@ -208,7 +209,7 @@ void step_parameter(const Parameter& parameter, const kernels::AdamwFactors& fac
   }
 }
 
-void update_biases(DeviceModel& model, const Update& update, const PassesResult& passes) {
+void update_biases(DeviceModel& model, const train::StepUpdate& update, const train::StepPasses& passes) {
   Runtime& runtime = model.runtime();
   const std::vector<std::int64_t> layers = mixture_layers(model.config(), model.use().mtp);
   const std::int64_t experts = model.config().n_routed_experts;
@@ -226,10 +227,10 @@ void update_biases(DeviceModel& model, const Update& update, const PassesResult&
 
 }  // namespace
 
-PassesResult run_passes(DeviceModel& model, std::span<const MicroBatch> batches,
-                        const std::optional<model::MtpOptions>& mtp) {
-  core::check(model.use().training && (!mtp || model.use().mtp), "a model that was made to train so");
-  for (const MicroBatch& batch : batches) {
+train::StepPasses run_passes(DeviceModel& model, std::span<const train::TokenRows> batches,
+                             const std::optional<model::MtpOptions>& mtp) {
+  core::check(model.use().gradients && (!mtp || model.use().mtp), "a model that was made with these gradients");
+  for (const train::TokenRows& batch : batches) {
     model::check_token_ids(batch.ids, model.config().vocab_size);
     if (batch.ids.dim(1) < 2)
       core::fail_input("loss: found sequences of 1 token, expected at least 2: there is no next token to predict");
@@ -237,12 +238,12 @@ PassesResult run_passes(DeviceModel& model, std::span<const MicroBatch> batches,
   const Runtime::Scope scope(model.runtime());
   const Report report(model, batches.size(), mtp ? model.config().num_nextn_predict_layers : 0);
   model.parameters().clear_gradients();
-  PassesResult result;
+  train::StepPasses result;
   for (std::size_t i = 0; i < batches.size(); ++i)
     result.losses.push_back(run_micro_batch(model, batches[i], mtp, report, report.losses(i)));
   add_squares(model, report.squares());
   report.read(model.runtime(), result);
-  for (const MicroBatchLoss& loss : result.losses)
+  for (const train::MicroBatchLoss& loss : result.losses)
     if (!std::isfinite(loss.main.nll))
       core::fail_input("the loss is {}: with these weights the activations overflow", loss.main.nll);
   if (!std::isfinite(result.gradient_norm))
@@ -250,7 +251,7 @@ PassesResult run_passes(DeviceModel& model, std::span<const MicroBatch> batches,
   return result;
 }
 
-void update_weights(DeviceModel& model, const Update& update, const PassesResult& passes) {
+void update_weights(DeviceModel& model, const train::StepUpdate& update, const train::StepPasses& passes) {
   Runtime& runtime = model.runtime();
   for (const Parameter& parameter : model.parameters().all()) {
     const auto decays = update.decays.find(parameter.tensors.front());

@@ -28,7 +28,7 @@ model::ModelConfig least_config() { return tiny_config({{"vocab_size", 96}, {"nu
 
 NamedTensors on_device(const model::ModelConfig& config, const Tensor& ids, const std::vector<std::string>& taps,
                        Element element, Memory memory) {
-  const ModelUse use{element, false, false};
+  const ModelUse use{element, false, false, false};
   DeviceModel plan(config, use, Memory::kCounted, 0);
   static_cast<void>(plan.forward(ids, taps));
   DeviceModel device(config, use, memory, plan.runtime().peak_bytes());

@@ -19,7 +19,7 @@ using tensor::Tensor;
 
 struct StepCase {
   model::ModelConfig config;
-  std::vector<MicroBatch> batches;
+  std::vector<train::TokenRows> batches;
   model::MtpOptions mtp;
   Element element = Element::kF32;
   NamedTensors weights = {};  // before the step, with its moments
@@ -31,17 +31,17 @@ constexpr train::AdamWStep kStep{3, 1e-2, 0};  // the scale comes from the norm
 constexpr double kBiasRate = 0.01;
 
 struct StepOutcome {
-  PassesResult passes;
+  train::StepPasses passes;
   NamedTensors gradients;  // before clipping
   NamedTensors weights;
   NamedTensors first;
   NamedTensors second;
 };
 
-Update update_for(const model::ModelConfig& config, double gradient_norm) {
+train::StepUpdate update_for(const model::ModelConfig& config, double gradient_norm) {
   std::vector<model::WeightSpec> specs = model::main_weights(config);
   std::ranges::copy(model::mtp_weights(config), std::back_inserter(specs));
-  Update update;
+  train::StepUpdate update;
   update.step = kStep;
   update.step.gradient_scale = train::clip_factor(gradient_norm, 1);
   for (const model::ParameterGroup& group : model::parameter_groups(specs))
@@ -65,7 +65,7 @@ NamedTensors drawn_moments(const NamedTensors& weights, bool first) {
 }
 
 StepOutcome on_device(const StepCase& test, Memory memory) {
-  const ModelUse use{test.element, true, true};
+  const ModelUse use{test.element, true, true, true};
   DeviceModel plan(test.config, use, Memory::kCounted, 0);
   update_weights(plan, update_for(test.config, 1), run_passes(plan, test.batches, test.mtp));
   DeviceModel device(test.config, use, memory, plan.runtime().peak_bytes());
@@ -98,7 +98,7 @@ StepOutcome on_host(const StepCase& test, const char* numerics) {
                                ops::numerics_by_name(numerics));
   model::Gradients gradients = reference.zero_gradients();
   StepOutcome outcome;
-  for (const MicroBatch& batch : test.batches) {
+  for (const train::TokenRows& batch : test.batches) {
     model::LossOptions options;
     options.mtp = test.mtp;
     options.padding = batch.padding;
@@ -117,7 +117,7 @@ StepOutcome on_host(const StepCase& test, const char* numerics) {
   outcome.gradients = gradients.tensors();
   outcome.first = copies(test.first);
   outcome.second = copies(test.second);
-  const Update update = update_for(test.config, outcome.passes.gradient_norm);
+  const train::StepUpdate update = update_for(test.config, outcome.passes.gradient_norm);
   for (const auto& [name, decays] : update.decays) {
     train::AdamWRule rule = update.rule;
     if (!decays) rule.weight_decay = 0;
@@ -162,8 +162,8 @@ StepCase small_step(const model::ModelConfig& config, std::int64_t tokens, Eleme
 
 void compare(const StepCase& test, const StepOutcome& found, const StepOutcome& expected, double tolerance) {
   for (std::size_t i = 0; i < expected.passes.losses.size(); ++i) {
-    const MicroBatchLoss& loss = found.passes.losses[i];
-    const MicroBatchLoss& other = expected.passes.losses[i];
+    const train::MicroBatchLoss& loss = found.passes.losses[i];
+    const train::MicroBatchLoss& other = expected.passes.losses[i];
     EXPECT_EQ(loss.main.targets, other.main.targets);
     EXPECT_NEAR(loss.main.nll, other.main.nll, tolerance * other.main.nll);
     ASSERT_EQ(loss.mtp.size(), other.mtp.size());
