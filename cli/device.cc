@@ -30,6 +30,9 @@ device::Memory memory_of(const std::string& device) {
 }  // namespace
 
 std::string usable_device(const std::string& device) {
+  if (device == "simt" && !device::on_executor())
+    core::fail_unsupported(
+        "--device simt: this build's kernels are a GPU's, expected one whose kernels run on the executor");
   if (device != "cuda") return device;
   const std::optional<std::string> reason = device::why_no_gpu();
   if (!reason) return device;

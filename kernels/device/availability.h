@@ -9,4 +9,7 @@ namespace lastbit::device {
 // Why there is none, in words that follow "no GPU: "; nothing where there is one.
 [[nodiscard]] std::optional<std::string> why_no_gpu();
 
+// Whether the kernels of this build run on the executor, else on a GPU.
+[[nodiscard]] bool on_executor();
+
 }  // namespace lastbit::device

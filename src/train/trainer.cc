@@ -101,19 +101,19 @@ void append_choices(const NamedTensors& taps, const std::vector<std::int64_t>& l
 
 // What a device has not, and what would be left out in silence.
 void require_device_options(const TrainConfig& config, const model::ModelConfig& model) {
-  const auto require = [](bool fine, const char* key, const char* expected) {
-    if (!fine) core::fail_input("{}: expected {} on a device; --device cpu has it", key, expected);
+  const auto require = [](bool fine, const char* key, const char* found, const char* expected) {
+    if (!fine) core::fail_input("{}: found {}, expected {} on a device; --device cpu has it", key, found, expected);
   };
   const model::BalanceOptions& balance = model.balance;
   const bool auxiliary = model.aux_loss_alpha > 0 || balance.device_alpha > 0 || balance.communication_alpha > 0 ||
                          balance.gshard_alpha > 0 || balance.switch_alpha > 0 || balance.z_coefficient > 0;
-  require(!config.balance.auxiliary_losses || !auxiliary, "balance.auxiliary_losses",
-          "false, for this model's config asks for some,");
-  require(config.optimiser.bf16_moments, "optimiser.moments", "bf16");
-  require(config.ema_decay == 0, "ema_decay", "0");
-  require(config.record.shadow_every == 0, "record.shadow_every", "0");
-  require(config.record.routing_trace_every == 0, "record.routing_trace_every", "0");
-  require(config.recompute == model::Recompute{}, "recompute", "nothing");
+  require(!config.balance.auxiliary_losses || !auxiliary, "balance.auxiliary_losses", "true with losses in the model",
+          "false");
+  require(config.optimiser.bf16_moments, "optimiser.moments", "fp32", "bf16");
+  require(config.ema_decay == 0, "ema_decay", "an average of the weights", "0");
+  require(config.record.shadow_every == 0, "record.shadow_every", "more than 0", "0");
+  require(config.record.routing_trace_every == 0, "record.routing_trace_every", "more than 0", "0");
+  require(config.recompute == model::Recompute{}, "recompute", "parts of the backward pass", "none");
 }
 
 void check_tensors(const NamedTensors& found, const NamedTensors& expected, const std::string& what,

@@ -61,6 +61,17 @@ TEST(DeviceModel, ForwardOfTinyIsTheReferences) {
   }
 }
 
+// Roundings that go the other way, as training_step_test.cc counts them: half as many forward, 0.02.
+TEST(DeviceModel, ForwardInBf16IsTheReferences) {
+  const model::ModelConfig config = tiny_config({{"vocab_size", 256}});
+  const Tensor ids = drawn_ids(config, 2, 10);
+  const NamedTensors expected = on_host(config, ids, "bf16");
+  const NamedTensors found = on_device(config, ids, kTaps, Element::kBF16, Memory::kBlocks);
+  for (const char* name : {"logits", "logits.last", "loss", "hidden.layer0", "router.topk_weight.layer2"})
+    EXPECT_LT(relative_distance(found.at(name), expected.at(name)), 0.02) << name;
+  EXPECT_GT(relative_distance(found.at("logits"), on_host(config, ids, "fp32").at("logits")), 0.02);
+}
+
 std::vector<float> logits_of(const model::ModelConfig& config, Element element, Memory memory) {
   const NamedTensors found = on_device(config, drawn_ids(config, 2, 5), {"logits"}, element, memory);
   const auto values = found.at("logits").values<float>();
