@@ -4,38 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "support/shared.h"
+#include "train/small_run.h"
 #include "train/trainer.h"
 
 namespace lastbit::device {
 namespace {
 
-train::TrainConfig small_config(const testing::TempDir& folder,
-                                const nlohmann::json& changes = nlohmann::json::object()) {
-  const std::string text = folder.path() + "/text.txt";
-  std::ofstream file(text);
-  for (int i = 0; i < 60; ++i) file << "line " << i << " of a text that says " << i * i << " and little more\n";
-  file.close();
-  nlohmann::json object{{"model", "micro"},
-                        {"model_config",
-                         {{"hidden_size", 32},
-                          {"num_hidden_layers", 2},
-                          {"intermediate_size", 48},
-                          {"moe_intermediate_size", 24},
-                          {"n_routed_experts", 8},
-                          {"num_experts_per_tok", 2}}},
-                        {"numerics", "fp32"},
-                        {"steps", 3},
-                        {"data", {{"text", {text}}, {"sequence_tokens", 6}, {"validation_share", 0}}},
-                        {"batch", {{"sequences", 2}, {"micro_sequences", 1}}},
-                        {"balance", {{"bias_rate", 0.01}}},
-                        {"learning_rate", {{"schedule", "constant"}, {"peak", 1e-2}}}};
+train::TrainConfig config_of(const testing::TempDir& folder, const nlohmann::json& changes = nlohmann::json::object()) {
+  nlohmann::json object = train::small_run(folder, {{"ema_decay", nullptr},
+                                                    {"balance", {{"auxiliary_losses", false}, {"bias_rate", 0.01}}},
+                                                    {"data", {{"sequence_tokens", 6}}},
+                                                    {"batch", {{"sequences", 2}, {"micro_sequences", 1}}}});
   object.merge_patch(changes);
-  return train::parse_train_config(object, "config", folder.path());
+  return train::parse_train_config(object, folder.file("small.toml"), folder.path());
 }
 
 train::MakeStepDevice on_blocks() {
@@ -44,7 +29,7 @@ train::MakeStepDevice on_blocks() {
 
 TEST(TrainerDevice, StepsAreTheTrainers) {
   const testing::TempDir folder;
-  const train::TrainConfig config = small_config(folder);
+  const train::TrainConfig config = config_of(folder);
   train::Trainer host(config);
   train::Trainer device(config, on_blocks());
   for (int i = 0; i < 2; ++i) {
@@ -77,7 +62,7 @@ std::vector<float> weights_of(train::Trainer& trainer) {
 
 TEST(TrainerDevice, GoesOnFromACheckpointWithTheSameBits) {
   const testing::TempDir folder;
-  const train::TrainConfig config = small_config(folder);
+  const train::TrainConfig config = config_of(folder);
   train::Trainer whole(config, on_blocks());
   static_cast<void>(whole.step());
   static_cast<void>(whole.step());
@@ -94,7 +79,7 @@ TEST(TrainerDevice, WhatItDoesNotHaveIsSaid) {
   const testing::TempDir folder;
   const auto message = [&](const nlohmann::json& changes) -> std::string {
     try {
-      const train::Trainer trainer(small_config(folder, changes), on_blocks());
+      const train::Trainer trainer(config_of(folder, changes), on_blocks());
     } catch (const core::Error& error) {
       return error.kind() == core::ErrorKind::kInput ? error.what() : "another kind of error";
     }
@@ -102,7 +87,7 @@ TEST(TrainerDevice, WhatItDoesNotHaveIsSaid) {
   };
   EXPECT_EQ(message({{"ema_decay", 0.9}}),
             "ema_decay: found an average of the weights, expected 0 on a device; --device cpu has it");
-  EXPECT_EQ(message({{"model_config", {{"aux_loss_alpha", 0.1}}}}),
+  EXPECT_EQ(message({{"balance", {{"auxiliary_losses", true}}}}),
             "balance.auxiliary_losses: found true with losses in the model, expected false on a device; --device cpu "
             "has it");
   EXPECT_EQ(message({{"numerics", "fp8-h800"}}),
