@@ -22,7 +22,7 @@ std::size_t decoder_bytes(const model::ModelConfig& config, const ModelUse& use,
 
 infer::Decode make_decoder(const model::ModelConfig& config, const model::Weights& weights,
                            const ops::Numerics& numerics, Memory memory, std::int64_t capacity) {
-  const ModelUse use{activation_element(numerics), false, false, false};
+  const ModelUse use = model_use(numerics, false, false, false);
   const auto model = std::make_shared<DeviceModel>(config, use, memory, decoder_bytes(config, use, capacity));
   model->upload(weights);
   model->make_cache(capacity);

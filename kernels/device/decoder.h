@@ -9,8 +9,8 @@
 
 namespace lastbit::device {
 
-// One sequence of at most `capacity` tokens, with a cache of its latents. Errors: as DeviceModel, activation_element()
-// and decode().
+// One sequence of at most `capacity` tokens, with a cache of its latents. Errors: as DeviceModel, model_use() and
+// decode().
 [[nodiscard]] infer::Decode make_decoder(const model::ModelConfig& config, const model::Weights& weights,
                                          const ops::Numerics& numerics, Memory memory, std::int64_t capacity);
 

@@ -57,7 +57,8 @@ DeviceModel::DeviceModel(model::ModelConfig config, const ModelUse& use, Memory 
     : config_(std::move(config)),
       use_(use),
       runtime_(memory, bytes),
-      parameters_(supported(config_), {use.mtp, use.element == Element::kBF16, use.gradients, use.moments}, runtime_) {}
+      parameters_(supported(config_), {use.mtp, use.element == Element::kBF16, use.gradients, use.moments, use.fp8},
+                  runtime_) {}
 
 std::vector<model::MemoryPart> DeviceModel::memory_parts() const {
   std::vector<model::MemoryPart> parts = parameters_.memory_parts();

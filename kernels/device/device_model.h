@@ -15,11 +15,13 @@
 
 namespace lastbit::device {
 
+// model_use() makes one of a policy.
 struct ModelUse {
-  Element element = Element::kF32;  // of activations: activation_element()
+  Element element = Element::kF32;  // of activations
   bool mtp = false;                 // the MTP modules' weights, too
   bool gradients = false;           // room for them, too
   bool moments = false;             // likewise, of the optimiser
+  bool fp8 = false;                 // forward alone: linear layers multiply E4M3 codes (fp8_products.h)
 };
 
 class DeviceModel {

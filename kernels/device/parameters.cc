@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "kernels/device/fp8_products.h"
 #include "kernels/plain/layers.h"
 #include "model/weight_specs.h"
 
@@ -40,7 +41,7 @@ Parameters::Parameters(const model::ModelConfig& config, const ParameterOptions&
     const auto [place, is_new] = places_.try_emplace(stacked_name(spec), all_.size());
     if (is_new) {
       const bool trained = !spec.role.ends_with("e_score_correction_bias");
-      all_.push_back({place->first, {}, spec.shape, trained, {}, {}, {}, {}, {}});
+      all_.push_back({place->first, {}, spec.shape, trained, {}, {}, {}, {}, {}, {}, {}});
     }
     all_[place->second].tensors.push_back(spec.name);
   }
@@ -48,7 +49,10 @@ Parameters::Parameters(const model::ModelConfig& config, const ParameterOptions&
     const std::int64_t count = parameter.size() * std::ssize(parameter.tensors);
     const auto room = [&](Element element) { return runtime.allocate(parameter.name, element, count); };
     parameter.value = room(Element::kF32);
-    if (options.codes && multiplied_as_codes(parameter)) parameter.codes = room(Element::kBF16);
+    if (options.fp8 && multiplied_in_fp8(parameter.name))
+      allocate_fp8(parameter, runtime);
+    else if (options.codes && multiplied_as_codes(parameter))
+      parameter.codes = room(Element::kBF16);
     if (options.gradients && parameter.trained) parameter.gradient = room(Element::kF32);
     if (!options.moments || !parameter.trained) continue;
     parameter.first = room(Element::kBF16);
@@ -64,10 +68,11 @@ const Parameter& Parameters::of(const std::string& name) const {
 
 std::vector<model::MemoryPart> Parameters::memory_parts() const {
   std::vector<model::MemoryPart> parts{
-      {"weights, FP32", 0}, {"weights, BF16 for products", 0}, {"gradients", 0}, {"moments", 0}};
+      {"weights, FP32", 0}, {"weights, BF16 and FP8 for products", 0}, {"gradients", 0}, {"moments", 0}};
   for (const Parameter& parameter : all_) {
     parts[0].bytes += static_cast<double>(room_of(parameter.value));
-    parts[1].bytes += static_cast<double>(room_of(parameter.codes));
+    parts[1].bytes +=
+        static_cast<double>(room_of(parameter.codes) + room_of(parameter.fp8_codes) + room_of(parameter.fp8_scales));
     parts[2].bytes += static_cast<double>(room_of(parameter.gradient));
     parts[3].bytes += static_cast<double>(room_of(parameter.first) + room_of(parameter.second));
   }
@@ -111,12 +116,14 @@ void Parameters::upload(const model::Weights& weights) {
 }
 
 void Parameters::refresh_codes() {
-  for (const Parameter& parameter : all_)
+  for (const Parameter& parameter : all_) {
+    if (parameter.fp8_codes.count > 0) quantize_fp8(parameter, runtime_);
     if (parameter.codes.count > 0)
       runtime_.run([&] {
         kernels::copy_values(parameter.value.values(), parameter.codes.values(),
                              static_cast<std::size_t>(parameter.value.count));
       });
+  }
 }
 
 void Parameters::clear_gradients() {

@@ -22,8 +22,10 @@ struct Parameter {
   bool trained = true;               // by gradients: not the routing bias
   Array value;                       // FP32
   Array codes;                       // BF16, of matrices where products take them
-  Array gradient;                    // FP32; the next three while training, of trained ones
-  Array first;                       // BF16 moments
+  Array fp8_codes;                   // E4M3, where products take those, each expert's by itself
+  Array fp8_scales;                  // of 128 x 128 tiles
+  Array gradient;                    // FP32, of trained ones
+  Array first;                       // BF16 moments, likewise
   Array second;
 
   // Of one tensor, a vector being one row.
@@ -37,6 +39,7 @@ struct ParameterOptions {
   bool codes = false;  // BF16 copies of the matrices
   bool gradients = false;
   bool moments = false;
+  bool fp8 = false;  // E4M3 codes of those matrices that fp8_products.h names, in place of BF16
 };
 
 class Parameters {
@@ -51,7 +54,7 @@ class Parameters {
 
   // A checkpoint goes to the device, once.
   void upload(const model::Weights& weights);
-  // Codes again from the values, after a step.
+  // BF16 and FP8 codes again from the values.
   void refresh_codes();
   void clear_gradients();
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "kernels/device/fp8_products.h"
 #include "kernels/gemm/linear_gemm.h"
 #include "kernels/layers/elementwise.h"
 #include "kernels/layers/embedding.h"
@@ -107,6 +108,10 @@ void expert_linear(const Pass& pass, const Array& x, std::int64_t rows, const Ar
                    const Array& y) {
   const Runtime::Scope scope(pass.runtime);
   const Parameter& parameter = pass.parameters.of(weight);
+  if (parameter.fp8_codes.count > 0) {
+    fp8_linear(pass, x, rows, offsets, parameter, y);
+    return;
+  }
   const Array& w = operand(parameter);
   multiply(pass, {beside(pass, x, w), w, y, rows, parameter.rows(), parameter.cols(), GemmRole::kNt, false}, offsets,
            std::ssize(parameter.tensors));

@@ -74,7 +74,8 @@ struct Pass {
 [[nodiscard]] Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& layout,
                                  const tensor::Tensor& ids, Runtime& runtime);
 
-// y [rows, out] = x [rows, in] W^T. Products take BF16 codes where the weight has them, else its FP32 values.
+// y [rows, out] = x [rows, in] W^T. Products take FP8 or BF16 codes where the weight has them, else its FP32
+// values.
 void linear(const Pass& pass, const Array& x, std::int64_t rows, const std::string& weight, const Array& y);
 // W's gradient += dy^T x; dx = dy W, added to what dx holds where `add`.
 void linear_gradient(const Pass& pass, const Array& dy, const Array& x, std::int64_t rows, const std::string& weight,

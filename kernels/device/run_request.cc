@@ -12,7 +12,7 @@ namespace lastbit::device {
 namespace {
 
 ModelUse use_of(const RunRequest& request) {
-  return {activation_element(request.numerics), !request.mtp.empty(), request.gradients, false};
+  return model_use(request.numerics, !request.mtp.empty(), request.gradients, false);
 }
 
 bool of_mtp(const std::string& name, const model::ModelConfig& config) {

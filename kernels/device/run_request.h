@@ -26,7 +26,7 @@ struct RunResult {
   std::vector<std::pair<std::string, double>> losses;  // of the passes with gradients: "" and the variants
 };
 
-// Errors: as DeviceModel, activation_element(), forward() and run_passes().
+// Errors: as DeviceModel, model_use(), forward() and run_passes().
 [[nodiscard]] RunResult run(const model::ModelConfig& config, const model::Weights& weights, const RunRequest& request,
                             Memory memory);
 

@@ -13,9 +13,12 @@ constexpr std::size_t kAlignment = 256;  // what a vector load of any kernel ask
 
 std::size_t bytes_of(Element element) {
   switch (element) {
+    case Element::kE4M3:
+      return 1;
     case Element::kBF16:
       return 2;
     case Element::kF32:
+    case Element::kI32:
       return 4;
     case Element::kI64:
     case Element::kF64:

@@ -14,7 +14,7 @@
 
 namespace lastbit::device {
 
-enum class Element : std::uint8_t { kF32, kBF16, kI64, kF64 };
+enum class Element : std::uint8_t { kF32, kBF16, kE4M3, kI32, kI64, kF64 };
 [[nodiscard]] std::size_t bytes_of(Element element);
 
 // Elements on the device, row-major; who allocated them owns them. `data` is null while memory is only counted.

@@ -33,10 +33,17 @@ void require_supported(const model::ModelConfig& config) {
           "a router of another size", "at most 1024 experts, 32 groups and 32 experts a token");
 }
 
-Element activation_element(const ops::Numerics& numerics) {
-  if (numerics.name == "fp32") return Element::kF32;
-  if (numerics.name == "bf16") return Element::kBF16;
-  core::fail_input("the device path: numerics '{}', expected fp32 or bf16; --device cpu has the others", numerics.name);
+ModelUse model_use(const ops::Numerics& numerics, bool mtp, bool gradients, bool moments) {
+  ModelUse use{Element::kBF16, mtp, gradients, moments, numerics.name == "fp8-h800"};
+  if (numerics.name == "fp32")
+    use.element = Element::kF32;
+  else if (numerics.name != "bf16" && !use.fp8)
+    core::fail_input("the device path: numerics '{}', expected fp32, bf16 or fp8-h800; --device cpu has the others",
+                     numerics.name);
+  if (use.fp8 && gradients)
+    core::fail_input(
+        "the device path: numerics 'fp8-h800' with gradients, expected fp32 or bf16; --device cpu has them");
+  return use;
 }
 
 }  // namespace lastbit::device

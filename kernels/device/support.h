@@ -1,7 +1,7 @@
 // What the device path can compute.
 #pragma once
 
-#include "kernels/device/runtime.h"
+#include "kernels/device/device_model.h"
 #include "model/config.h"
 #include "ops/numerics.h"
 
@@ -11,7 +11,8 @@ namespace lastbit::device {
 // that says which feature.
 void require_supported(const model::ModelConfig& config);
 
-// How activations are held under a policy. Errors (bad input): another policy than fp32 and bf16.
-[[nodiscard]] Element activation_element(const ops::Numerics& numerics);
+// What a model is used for under a policy. Errors (bad input): another policy than fp32, bf16 and, without gradients,
+// fp8-h800.
+[[nodiscard]] ModelUse model_use(const ops::Numerics& numerics, bool mtp, bool gradients, bool moments);
 
 }  // namespace lastbit::device

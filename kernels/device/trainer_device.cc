@@ -71,7 +71,7 @@ class TrainerDevice : public train::StepDevice {
 }  // namespace
 
 std::unique_ptr<train::StepDevice> make_step_device(const train::DevicePlan& plan, Memory memory) {
-  const ModelUse use{activation_element(plan.numerics), plan.mtp, true, true};
+  const ModelUse use = model_use(plan.numerics, plan.mtp, true, true);
   return std::make_unique<TrainerDevice>(plan, use, memory);
 }
 

@@ -8,7 +8,7 @@
 
 namespace lastbit::device {
 
-// Errors: as DeviceModel and activation_element.
+// Errors: as DeviceModel and model_use().
 [[nodiscard]] std::unique_ptr<train::StepDevice> make_step_device(const train::DevicePlan& plan, Memory memory);
 
 }  // namespace lastbit::device

@@ -26,6 +26,15 @@ __global__ void combine_elements(Values rows, const std::int64_t* row_of_slot, c
   store_value(y, static_cast<std::size_t>(index), sum);
 }
 
+// One thread a row.
+__global__ void find_groups(const std::int64_t* offsets, int groups, int rows, std::int32_t* group_of_row) {
+  const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (row >= rows) return;
+  int group = 0;
+  while (group < groups && row >= offsets[group + 1]) ++group;
+  group_of_row[row] = group < groups ? group : -1;
+}
+
 // One thread an expert.
 __global__ void add_expert_loads(const std::int64_t* offsets, int experts, std::int64_t* loads) {
   const int e = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -54,6 +63,10 @@ void combine_rows(const Values& rows, const std::int64_t* row_of_slot, const flo
                   const PermutationShape& shape, const Values& y) {
   simt::launch({"combine_rows", slot_blocks(shape.tokens * shape.d), kSlotBlock}, combine_elements, rows, row_of_slot,
                weights, shape, y);
+}
+
+void groups_of_rows(const std::int64_t* offsets, int groups, int rows, std::int32_t* group_of_row) {
+  simt::launch({"groups_of_rows", slot_blocks(rows), kSlotBlock}, find_groups, offsets, groups, rows, group_of_row);
 }
 
 void add_loads(const std::int64_t* offsets, int experts, std::int64_t* loads) {

@@ -13,6 +13,9 @@ namespace lastbit::kernels {
 void combine_rows(const Values& rows, const std::int64_t* row_of_slot, const float* weights,
                   const PermutationShape& shape, const Values& y);
 
+// group_of_row [rows]: which of the groups whose rows begin at offsets [groups + 1] a row belongs to, -1 for none.
+void groups_of_rows(const std::int64_t* offsets, int groups, int rows, std::int32_t* group_of_row);
+
 // loads [experts] += rows of each expert.
 void add_loads(const std::int64_t* offsets, int experts, std::int64_t* loads);
 

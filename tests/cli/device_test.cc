@@ -109,7 +109,7 @@ TEST_F(DeviceTest, DryRunPrintsWhatTheDeviceTakes) {
   const CliResult forward = run("cuda", {"--loss", "--dry-run", "--numerics", "bf16"});
   EXPECT_EQ(forward.exit_code, 0) << forward.err;
   EXPECT_EQ(forward.err, "");
-  for (const char* part : {"weights, FP32", "weights, BF16 for products", "activations", "total"})
+  for (const char* part : {"weights, FP32", "weights, BF16 and FP8 for products", "activations", "total"})
     EXPECT_NE(forward.out.find(part), std::string::npos) << forward.out;
   EXPECT_EQ(forward.out.find("gradients"), std::string::npos) << forward.out;
   const CliResult backward = run("simt", {"--grads", dir_.file("g.npz"), "--dry-run"});

@@ -91,7 +91,7 @@ TEST(TrainerDevice, WhatItDoesNotHaveIsSaid) {
             "balance.auxiliary_losses: found true with losses in the model, expected false on a device; --device cpu "
             "has it");
   EXPECT_EQ(message({{"numerics", "fp8-h800"}}),
-            "the device path: numerics 'fp8-h800', expected fp32 or bf16; --device cpu has the others");
+            "the device path: numerics 'fp8-h800' with gradients, expected fp32 or bf16; --device cpu has them");
 }
 
 }  // namespace
