@@ -1,4 +1,5 @@
 // Embedding, RMSNorm and rotary embedding on rows.
+#include "kernels/numbers/block_sum.h"
 #include "kernels/plain/layers.h"
 #include "kernels/plain/values.h"
 #include "kernels/simt/cuda.h"
@@ -6,7 +7,8 @@
 namespace lastbit::kernels {
 namespace {
 
-constexpr int kRowThreads = 32;  // of a block a row
+constexpr int kRowThreads = 32;
+constexpr int kNormThreads = 128;
 
 // One block a token.
 __global__ void embedding_rows(const float* table, const std::int64_t* ids, int d, Values y) {
@@ -16,38 +18,42 @@ __global__ void embedding_rows(const float* table, const std::int64_t* ids, int 
     store_value(y, element_at(token, d, j), table[begin + static_cast<std::size_t>(j)]);
 }
 
-__device__ float norm_factor(const Values& x, int row, const NormShape& shape) {
+// 1 / sqrt(mean(x^2) + eps) of a block's row; `space` as block_sum()'s.
+__device__ float norm_factor(const Values& x, int row, const NormShape& shape, float* space) {
   float squares = 0;
-  for (int j = 0; j < shape.d; ++j) {
+  for (int j = static_cast<int>(threadIdx.x); j < shape.d; j += kNormThreads) {
     const float value = load_value(x, element_at(row, shape.x_stride, j));
     squares = __fmaf_rn(value, value, squares);
   }
-  return __fdiv_rn(1, __fsqrt_rn(__fdiv_rn(squares, static_cast<float>(shape.d)) + shape.eps));
+  const float mean = __fdiv_rn(block_sum<kNormThreads>(squares, space), static_cast<float>(shape.d));
+  return __fdiv_rn(1, __fsqrt_rn(mean + shape.eps));
 }
 
-// One thread a row.
-__global__ void rms_norm_values_rows(Values x, const float* weight, NormShape shape, Values y) {
-  const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (row >= shape.rows) return;
-  const float factor = norm_factor(x, row, shape);
-  for (int j = 0; j < shape.d; ++j)
+// One block a row.
+__global__ void __launch_bounds__(kNormThreads)
+    rms_norm_values_rows(Values x, const float* weight, NormShape shape, Values y) {
+  __shared__ float sums[kNormThreads / 32];
+  const int row = static_cast<int>(blockIdx.x);
+  const float factor = norm_factor(x, row, shape, sums);
+  for (int j = static_cast<int>(threadIdx.x); j < shape.d; j += kNormThreads)
     store_value(y, element_at(row, shape.y_stride, j),
                 weight[j] * (load_value(x, element_at(row, shape.x_stride, j)) * factor));
 }
 
-// One thread a row: with n = x factor and g = dy weight, dx = factor (g - n mean(g n)).
-__global__ void rms_norm_gradient_rows(Values dy, Values x, const float* weight, NormShape shape, Values dx,
-                                       float* factors) {
-  const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (row >= shape.rows) return;
-  const float factor = norm_factor(x, row, shape);
-  factors[row] = factor;
+// One block a row: with n = x factor and g = dy weight, dx = factor (g - n mean(g n)).
+__global__ void __launch_bounds__(kNormThreads)
+    rms_norm_gradient_rows(Values dy, Values x, const float* weight, NormShape shape, Values dx, float* factors) {
+  __shared__ float sums[2][kNormThreads / 32];
+  const int row = static_cast<int>(blockIdx.x);
+  const int thread = static_cast<int>(threadIdx.x);
+  const float factor = norm_factor(x, row, shape, sums[0]);
+  if (thread == 0) factors[row] = factor;
   float dot = 0;
-  for (int j = 0; j < shape.d; ++j)
+  for (int j = thread; j < shape.d; j += kNormThreads)
     dot = __fmaf_rn(load_value(dy, element_at(row, shape.d, j)) * weight[j],
                     load_value(x, element_at(row, shape.x_stride, j)) * factor, dot);
-  const float mean = __fdiv_rn(dot, static_cast<float>(shape.d));
-  for (int j = 0; j < shape.d; ++j) {
+  const float mean = __fdiv_rn(block_sum<kNormThreads>(dot, sums[1]), static_cast<float>(shape.d));
+  for (int j = thread; j < shape.d; j += kNormThreads) {
     const float n = load_value(x, element_at(row, shape.x_stride, j)) * factor;
     const float g = load_value(dy, element_at(row, shape.d, j)) * weight[j];
     store_value(dx, element_at(row, shape.y_stride, j), factor * (g - n * mean));
@@ -91,23 +97,23 @@ __global__ void turn_pairs(RotaryPart from, RotaryPart to, const float* cosines,
 }
 
 dim3 block_of(int threads) { return dim3{static_cast<unsigned>(threads), 1, 1}; }
+dim3 rows_of(int count) { return dim3{static_cast<unsigned>(count), 1, 1}; }
 dim3 threads_for(int count) { return blocks_of(static_cast<std::size_t>(count), kRowThreads); }
 
 }  // namespace
 
 void embedding_values(const float* table, const std::int64_t* ids, int tokens, int d, const Values& y) {
-  simt::launch({"embedding_values", dim3{static_cast<unsigned>(tokens), 1, 1}, block_of(kRowThreads)}, embedding_rows,
-               table, ids, d, y);
+  simt::launch({"embedding_values", rows_of(tokens), block_of(kRowThreads)}, embedding_rows, table, ids, d, y);
 }
 
 void rms_norm_values(const Values& x, const float* weight, const NormShape& shape, const Values& y) {
-  simt::launch({"rms_norm_values", threads_for(shape.rows), block_of(kRowThreads)}, rms_norm_values_rows, x, weight,
-               shape, y);
+  simt::launch({"rms_norm_values", rows_of(shape.rows), block_of(kNormThreads)}, rms_norm_values_rows, x, weight, shape,
+               y);
 }
 
 void rms_norm_gradient(const Values& dy, const Values& x, const float* weight, const NormShape& shape, const Values& dx,
                        float* dweight, float* factors) {
-  simt::launch({"rms_norm_gradient", threads_for(shape.rows), block_of(kRowThreads)}, rms_norm_gradient_rows, dy, x,
+  simt::launch({"rms_norm_gradient", rows_of(shape.rows), block_of(kNormThreads)}, rms_norm_gradient_rows, dy, x,
                weight, shape, dx, factors);
   simt::launch({"norm_weight_gradient", threads_for(shape.d), block_of(kRowThreads)}, norm_weight_gradient, dy, x,
                factors, shape, dweight);
