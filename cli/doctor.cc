@@ -42,14 +42,7 @@ int run_doctor() {
                            __VERSION__)
             << fmt::format("threads       {}\n", core::num_threads())
             << fmt::format("instructions  {} (the same bits on all of them)\n", vector_instructions())
-            << fmt::format("data          {}\n", data)
-#if defined(LASTBIT_GPU)
-            << "GPU           kernels for one; --gpu examines it\n";
-#elif defined(LASTBIT_EXECUTOR)
-            << "GPU           kernels run on an executor on the CPU; -DLASTBIT_CUDA=ON builds them for a GPU\n";
-#else
-            << "GPU           no kernels in this build; everything runs on the CPU\n";
-#endif
+            << fmt::format("data          {}\n", data) << fmt::format("GPU           {}\n", gpu_support());
   return core::kExitOk;
 }
 

@@ -20,6 +20,16 @@
 
 namespace lastbit::cli {
 
+const char* gpu_support() {
+#if defined(LASTBIT_GPU)
+  return "kernels for one; --gpu examines it";
+#elif defined(LASTBIT_EXECUTOR)
+  return "kernels run on an executor on the CPU; -DLASTBIT_CUDA=ON builds them for a GPU";
+#else
+  return "no kernels in this build; everything runs on the CPU";
+#endif
+}
+
 #if defined(LASTBIT_GPU) || defined(LASTBIT_EXECUTOR)
 namespace {
 

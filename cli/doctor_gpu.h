@@ -16,6 +16,9 @@ struct DoctorGpuOptions {
   bool as_json = false;
 };
 
+// What this build can do with a GPU, in a line.
+[[nodiscard]] const char* gpu_support();
+
 // Exit codes: 0 all accepted, 1 something rejected. Errors: kUnsupported where there is no GPU, or no way to it in this
 // build.
 int run_doctor_gpu(const DoctorGpuOptions& options);

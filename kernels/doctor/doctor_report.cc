@@ -19,7 +19,7 @@ std::string device_line(const DeviceInfo& device) {
 }
 
 std::string software_line(const DeviceInfo& device) {
-  const std::string lastbit = fmt::format("lastbit {}", core::version());
+  std::string lastbit = fmt::format("lastbit {}", core::version());
   if (!device.is_gpu) return lastbit;
   return fmt::format("{}, built with CUDA {}; the driver serves CUDA {}", lastbit, device.toolkit, device.driver);
 }
