@@ -19,7 +19,7 @@ void add_device(CLI::App& command, std::string& device) {
       ->capture_default_str();
 }
 
-#ifdef LASTBIT_EXECUTOR
+#if defined(LASTBIT_EXECUTOR) || defined(LASTBIT_GPU)
 
 namespace {
 

@@ -17,4 +17,18 @@ const std::vector<ContractKernel>& kernel_registry() {
   return all;
 }
 
+std::optional<check::Implementation> find_kernel_with(const std::string& contract, const std::string& name,
+                                                      check::Implementation (*run_on)(const ContractKernel& kernel,
+                                                                                      Version version)) {
+  for (const ContractKernel& kernel : kernel_registry()) {
+    if (kernel.contract != contract) continue;
+    for (const Version version : {Version::kObvious, Version::kTuned}) {
+      check::Implementation implementation = run_on(kernel, version);
+      const bool by_version = name == (version == Version::kObvious ? "v0" : "tuned");
+      if (by_version || implementation.name == name) return implementation;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace lastbit::kernels
