@@ -26,6 +26,7 @@ struct ContractKernel {
 [[nodiscard]] std::vector<ContractKernel> layer_kernels();
 [[nodiscard]] std::vector<ContractKernel> attention_kernels();
 [[nodiscard]] std::vector<ContractKernel> routing_kernels();
+[[nodiscard]] std::vector<ContractKernel> gradient_kernels();
 [[nodiscard]] std::vector<ContractKernel> training_kernels();
 
 inline constexpr const char* kPortable = "sm_80, sm_90a, sm_100a";

@@ -87,6 +87,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Candidate{"permute", "permute_true"}, Candidate{"unpermute", "unpermute_true"},
                       Candidate{"dispatch_ranks", "dispatch_true"}, Candidate{"combine_ranks", "combine_true"},
                       Candidate{"combine_ranks", "combine_true", {{"wire", "f32"}}},
+                      Candidate{"rms_norm_backward", "rms_norm_backward_true", {}, {{1, 2}, {33, 512}}},
+                      Candidate{"swiglu_backward", "swiglu_backward_true"},
+                      Candidate{"mla_prefill_backward", "mla_prefill_backward_true", {}, {{1, 2, 1}, {7, 9, 2}}},
                       Candidate{"cross_entropy", "cross_entropy_true"}, Candidate{"adamw", "adamw_true"}),
     [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.symbol); });
 
@@ -202,6 +205,15 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"unpermute", "unpermute_descending"}, kValues, "matches experts added in descending order in 100 %"},
         Wrong{{"combine_ranks", "combine_descending"}, kValues, "matches ranks added in descending order in 100 %"},
         Wrong{{"combine_ranks", "combine_without_ranks"}, kValues, "matches all experts added one after the other"},
+        Wrong{{"rms_norm_backward", "rms_norm_backward_no_mean", {}, {{5, 70}}},
+              kValues,
+              "matches the gradient of the mean square left out in 100 %"},
+        Wrong{{"swiglu_backward", "swiglu_backward_sigmoid"},
+              kValues,
+              "matches the sigmoid for the derivative of silu in 100 %"},
+        Wrong{{"mla_prefill_backward", "mla_prefill_backward_no_dots", {}, {{7, 9, 2}}},
+              kValues,
+              "matches the sum of dout out left out in 100 %"},
         Wrong{{"cross_entropy", "cross_entropy_mean_over_all"}, kValues, "matches the mean taken over all tokens"},
         Wrong{{"adamw", "adamw_no_decay"}, kValues, "matches no weight decay in 100 %"}),
     [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.candidate.symbol); });
