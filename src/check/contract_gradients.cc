@@ -297,6 +297,9 @@ ExpectedOutputs expect_attention_gradient(const NamedTensors& inputs, const Cont
   const Tensor out = one_sequence(input(inputs, "out"));
   const Tensor& q = input(inputs, "q");
   const Tensor& k = input(inputs, "k");
+  if (q.dim(0) > k.dim(0))
+    core::fail_input("mla_prefill_backward: {} queries and {} keys, expected no more queries than keys", q.dim(0),
+                     k.dim(0));
   const AttentionOperands in{one_sequence(q),
                              one_sequence(k),
                              one_sequence(input(inputs, "v")),

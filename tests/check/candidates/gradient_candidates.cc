@@ -93,6 +93,64 @@ int attention_gradient(const lastbit_kernel_call* call, bool with_dots) {
   return LASTBIT_KERNEL_OK;
 }
 
+int router_gradient(const lastbit_kernel_call* call, bool with_mean) {
+  const auto& chosen = candidate::in(call, "topk_idx");
+  const std::int64_t experts = candidate::in(call, "logits").shape[1];
+  const bool normalise = candidate::setting(call, "norm_topk_prob") == "true";
+  const float scale = std::stof(candidate::setting(call, "scale"));
+  auto* const dlogits = candidate::output<float>(call, "dlogits");
+  std::fill_n(dlogits, chosen.shape[0] * experts, 0.0F);
+  for (std::int64_t token = 0; token < chosen.shape[0]; ++token) {
+    const auto* const expert = candidate::input<std::int64_t>(call, "topk_idx") + token * chosen.shape[1];
+    const auto* const slope = candidate::input<float>(call, "dweights") + token * chosen.shape[1];
+    const auto s = [&](std::int64_t i) {
+      return 1 / (1 + std::exp(-candidate::input<float>(call, "logits")[token * experts + expert[i]]));
+    };
+    float divisor = 0;
+    float mean = 0;
+    for (std::int64_t i = 0; i < chosen.shape[1]; ++i) divisor += s(i);
+    if (!normalise) divisor = 1;
+    for (std::int64_t i = 0; normalise && with_mean && i < chosen.shape[1]; ++i)
+      mean += slope[i] * scale * s(i) / divisor;
+    for (std::int64_t i = 0; i < chosen.shape[1]; ++i)
+      dlogits[token * experts + expert[i]] = (slope[i] * scale - mean) / divisor * s(i) * (1 - s(i));
+  }
+  return LASTBIT_KERNEL_OK;
+}
+
+int unpermute_gradient(const lastbit_kernel_call* call, bool zeros_behind) {
+  const std::vector<float> dy = values_of(call, "dy");
+  const std::vector<float> rows = values_of(call, "rows");
+  const auto& slots = candidate::in(call, "row_of_slot");
+  const std::int64_t d = candidate::in(call, "dy").shape[1];
+  auto* const drows = candidate::output<std::uint16_t>(call, "drows");
+  const std::int64_t used =
+      candidate::input<std::int64_t>(call, "offsets")[candidate::in(call, "offsets").shape[0] - 1];
+  if (zeros_behind) std::fill(drows + used * d, drows + slots.shape[0] * slots.shape[1] * d, std::uint16_t{0});
+  for (std::int64_t slot = 0; slot < slots.shape[0] * slots.shape[1]; ++slot) {
+    const std::int64_t row = candidate::input<std::int64_t>(call, "row_of_slot")[slot];
+    const float* const y = &dy[static_cast<std::size_t>(slot / slots.shape[1] * d)];
+    candidate::output<float>(call, "dweights")[slot] =
+        row < 0 ? 0 : dot(y, &rows[static_cast<std::size_t>(row * d)], d);
+    for (std::int64_t i = 0; row >= 0 && i < d; ++i)
+      drows[row * d + i] = candidate::to_bf16(candidate::input<float>(call, "weights")[slot] * y[i]);
+  }
+  return LASTBIT_KERNEL_OK;
+}
+
+int embedding_gradient(const lastbit_kernel_call* call, bool adds) {
+  const std::vector<float> dy = values_of(call, "dy");
+  const std::int64_t d = candidate::in(call, "dy").shape[1];
+  auto* const dtable = candidate::output<float>(call, "dtable");
+  std::fill_n(dtable, candidate::out(call, "dtable").shape[0] * d, 0.0F);
+  for (std::int64_t token = 0; token < candidate::in(call, "dy").shape[0]; ++token)
+    for (std::int64_t i = 0; i < d; ++i) {
+      float& target = dtable[candidate::input<std::int64_t>(call, "ids")[token] * d + i];
+      target = (adds ? target : 0) + dy[static_cast<std::size_t>(token * d + i)];
+    }
+  return LASTBIT_KERNEL_OK;
+}
+
 }  // namespace
 
 CANDIDATE(rms_norm_backward_true) { return norm_gradient(call, true); }
@@ -101,3 +159,9 @@ CANDIDATE(swiglu_backward_true) { return swiglu_gradient(call, true); }
 CANDIDATE(swiglu_backward_sigmoid) { return swiglu_gradient(call, false); }
 CANDIDATE(mla_prefill_backward_true) { return attention_gradient(call, true); }
 CANDIDATE(mla_prefill_backward_no_dots) { return attention_gradient(call, false); }
+CANDIDATE(router_backward_true) { return router_gradient(call, true); }
+CANDIDATE(router_backward_no_mean) { return router_gradient(call, false); }
+CANDIDATE(unpermute_backward_true) { return unpermute_gradient(call, true); }
+CANDIDATE(unpermute_backward_padding_left) { return unpermute_gradient(call, false); }
+CANDIDATE(embedding_backward_true) { return embedding_gradient(call, true); }
+CANDIDATE(embedding_backward_last_token) { return embedding_gradient(call, false); }
