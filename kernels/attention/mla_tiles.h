@@ -27,12 +27,21 @@ struct SplitRows {
   int width;
   int head;
 
-  // Element `col` of a token, 0 behind the width.
-  __device__ std::uint16_t at(std::size_t token, int col) const {
-    if (col >= width) return 0;
+  // Where element `col` of a token lies.
+  __device__ const std::uint16_t* place(std::size_t token, int col) const {
     const HeadCodes& part = col < split ? first : second;
-    return part.data[token * static_cast<std::size_t>(part.token_stride) +
-                     static_cast<std::size_t>(head * part.head_stride + (col < split ? col : col - split))];
+    return part.data + token * static_cast<std::size_t>(part.token_stride) +
+           static_cast<std::size_t>(head * part.head_stride + (col < split ? col : col - split));
+  }
+  // Element `col` of a token, 0 behind the width.
+  __device__ std::uint16_t at(std::size_t token, int col) const { return col < width ? *place(token, col) : 0; }
+  // Elements [col, col + 8), zeros behind the width.
+  __device__ uint4 eight(std::size_t token, int col) const {
+    if (col >= split || col + kEight <= split) return load_eight(place(token, col), width - col);
+    std::uint16_t codes[kEight];
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) codes[i] = at(token, col + i);
+    return pack_eight(codes);
   }
 };
 __device__ inline SplitRows whole_rows(const HeadCodes& rows, int width, int head) {
@@ -68,14 +77,17 @@ __device__ inline int query_begin(const MlaShape& shape, int key) {
 }
 
 // tile_rows rows from row `first` of a sequence of `length` on, as wide as whole steps of mma.sync; what is not there
-// is zeros. A warp a row.
+// is zeros.
 __device__ inline void load_rows(std::uint16_t* tile, int stride, const SplitRows& rows, int sequence, int length,
                                  int first, int tile_rows) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int width = (rows.width + kFragmentDepth - 1) / kFragmentDepth * kFragmentDepth;
-  for (int r = static_cast<int>(threadIdx.x) / 32; r < tile_rows; r += kMlaWarps)
-    for (int c = lane; c < width; c += 32)
-      tile[r * stride + c] = first + r < length ? rows.at(token_of(sequence, length, first + r), c) : std::uint16_t{0};
+  const int eights = (rows.width + kFragmentDepth - 1) / kFragmentDepth * (kFragmentDepth / kEight);
+  for (int i = static_cast<int>(threadIdx.x); i < tile_rows * eights; i += kMlaThreads) {
+    const int r = i / eights;
+    const int c = i % eights * kEight;
+    const bool inside = first + r < length && c < rows.width;
+    store_eight(tile + r * stride + c,
+                inside ? rows.eight(token_of(sequence, length, first + r), c) : uint4{0, 0, 0, 0});
+  }
 }
 
 // The warp's 16 rows as operands A, straight from where they lie.

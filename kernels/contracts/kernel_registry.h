@@ -26,6 +26,7 @@ struct ContractKernel {
 [[nodiscard]] std::vector<ContractKernel> layer_kernels();
 [[nodiscard]] std::vector<ContractKernel> attention_kernels();
 [[nodiscard]] std::vector<ContractKernel> routing_kernels();
+[[nodiscard]] std::vector<ContractKernel> gradient_kernels();
 [[nodiscard]] std::vector<ContractKernel> training_kernels();
 
 // mma.sync behind contract mma, for check::probe_mma(); not in the registry.

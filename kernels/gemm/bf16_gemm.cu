@@ -56,40 +56,28 @@ constexpr int kThreads = 128;
 constexpr int kWarpTile = 32;  // rows and columns of a warp
 constexpr int kRowFragments = kWarpTile / kFragmentRows;
 constexpr int kColFragments = kWarpTile / kFragmentCols;
-constexpr int kVector = 8;  // codes of 16 bytes
 
 using Tile = std::uint16_t[kTile][kStride];
 
-// Eight neighbours from `from` on, zeros from `count` on: one load where they all count and the address allows it.
-__device__ uint4 load_vector(const std::uint16_t* from, int count) {
-  if (count >= kVector && reinterpret_cast<std::uintptr_t>(from) % sizeof(uint4) == 0)
-    return *reinterpret_cast<const uint4*>(from);
-  std::uint16_t codes[kVector];
+// Eight codes into a column.
+__device__ void scatter_eight(std::uint16_t* to, const uint4& codes) {
+  const unsigned pairs[kEight / 2] = {codes.x, codes.y, codes.z, codes.w};
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) codes[i] = i < count ? from[i] : std::uint16_t{0};
-  return uint4{pack_pair(codes[0], codes[1]), pack_pair(codes[2], codes[3]), pack_pair(codes[4], codes[5]),
-               pack_pair(codes[6], codes[7])};
-}
-__device__ void store_vector(std::uint16_t* to, const uint4& codes) { *reinterpret_cast<uint4*>(to) = codes; }
-// The same into a column.
-__device__ void scatter_vector(std::uint16_t* to, const uint4& codes) {
-  const unsigned pairs[kVector / 2] = {codes.x, codes.y, codes.z, codes.w};
-#pragma unroll
-  for (int i = 0; i < kVector; ++i) to[i * kStride] = static_cast<std::uint16_t>(pairs[i / 2] >> (16 * (i % 2)));
+  for (int i = 0; i < kEight; ++i) to[i * kStride] = static_cast<std::uint16_t>(pairs[i / 2] >> (16 * (i % 2)));
 }
 
 // Rows [row, row + rows) by [k, k + depth) of an operand, zeros outside; a row of the tile runs along K.
 __device__ void load_tile(Tile& tile, const Operand& operand, int row, int rows, int k, int depth) {
   const bool along_k = operand.k_stride == 1;
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth / kVector; i += kThreads) {
-    const int r = along_k ? i / (kDepth / kVector) : i % (kTile / kVector) * kVector;
-    const int c = along_k ? i % (kDepth / kVector) * kVector : i / (kTile / kVector);
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth / kEight; i += kThreads) {
+    const int r = along_k ? i / (kDepth / kEight) : i % (kTile / kEight) * kEight;
+    const int c = along_k ? i % (kDepth / kEight) * kEight : i / (kTile / kEight);
     const std::uint16_t* const from = operand.data + static_cast<std::size_t>(row + r) * operand.row_stride +
                                       static_cast<std::size_t>(k + c) * operand.k_stride;
     if (along_k)
-      store_vector(&tile[r][c], load_vector(from, r < rows ? depth - c : 0));
+      store_eight(&tile[r][c], load_eight(from, r < rows ? depth - c : 0));
     else
-      scatter_vector(&tile[r][c], load_vector(from, c < depth ? rows - r : 0));
+      scatter_eight(&tile[r][c], load_eight(from, c < depth ? rows - r : 0));
   }
 }
 
