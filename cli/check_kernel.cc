@@ -17,7 +17,7 @@
 #include "core/error.h"
 #include "core/version.h"
 #include "io/atomic_file.h"
-#if defined(LASTBIT_EXECUTOR)
+#if defined(LASTBIT_EXECUTOR) || defined(LASTBIT_GPU)
 #include "kernels/contracts/kernel_registry.h"
 #endif
 
@@ -80,10 +80,10 @@ check::ValidationRequest request_of(const CheckKernelOptions& options) {
   return request;
 }
 
-// One of Lastbit's own: of the library, or a kernel of kernels/ on the executor.
+// One of Lastbit's own: of the library, or a kernel of kernels/ on the executor or, in a build for one, the GPU.
 check::Implementation own_implementation(const std::string& contract, const std::string& name) {
-#if defined(LASTBIT_EXECUTOR)
-  if (const auto kernel = kernels::find_on_executor(contract, name)) return *kernel;
+#if defined(LASTBIT_EXECUTOR) || defined(LASTBIT_GPU)
+  if (const auto kernel = kernels::find_kernel(contract, name)) return *kernel;
 #else
   (void)contract;
 #endif
@@ -185,7 +185,7 @@ void add_candidate_options(CLI::App& command, const std::shared_ptr<CheckKernelO
   command.add_option(
       "--implementation", options->implementation,
       "The candidate: one of Lastbit's own, reference or plain, or of its CUDA kernels v0, tuned or NAME:tuned, "
-      "which run on an executor on the CPU");
+      "which run on an executor on the CPU or, in a build for one, on the GPU");
   command.add_option("--write-pack", options->write_pack, "Write the inputs to this file and stop");
   command.add_flag("--expected", options->expected, "With --write-pack: the reference's results, too");
 }

@@ -3,9 +3,12 @@
 
 #include <filesystem>
 #include <iostream>
+#include <limits>
+#include <memory>
 #include <string>
 
 #include "cli/command.h"
+#include "cli/doctor_gpu.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/version.h"
@@ -39,8 +42,7 @@ int run_doctor() {
                            __VERSION__)
             << fmt::format("threads       {}\n", core::num_threads())
             << fmt::format("instructions  {} (the same bits on all of them)\n", vector_instructions())
-            << fmt::format("data          {}\n", data)
-            << "GPU           no kernels in this build; everything runs on the CPU\n";
+            << fmt::format("data          {}\n", data) << fmt::format("GPU           {}\n", gpu_support());
   return core::kExitOk;
 }
 
@@ -48,7 +50,29 @@ int run_doctor() {
 
 void add_doctor(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("doctor", "Say what this build and this machine have");
-  command->callback([&action] { action = run_doctor; });
+  const auto options = std::make_shared<DoctorGpuOptions>();
+  CLI::Option* const gpu = command->add_flag("--gpu", options->gpu,
+                                             "Hold every kernel against its contract on this machine's GPU, time it, "
+                                             "probe the tensor cores, and write a report");
+  command->add_option("--on", options->on, "gpu, or executor: the same on the CPU, without times")
+      ->check(CLI::IsMember({"gpu", "executor"}))
+      ->capture_default_str()
+      ->needs(gpu);
+  command
+      ->add_option("--contracts", options->contracts,
+                   "Only kernels of these contracts, several with commas; mma: the probes (default: all)")
+      ->delimiter(',')
+      ->needs(gpu);
+  command->add_option("--report", options->report, "Write the report as NAME.json and NAME.md")
+      ->capture_default_str()
+      ->needs(gpu);
+  command->add_option("--seed", options->seed, "Seed of all inputs")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str()
+      ->needs(gpu);
+  command->add_flag("--json", options->as_json, "Print the report as JSON")->needs(gpu);
+  command->callback(
+      [options, &action] { action = [options] { return options->gpu ? run_doctor_gpu(*options) : run_doctor(); }; });
 }
 
 }  // namespace lastbit::cli

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/eval_model.h"
 #include "core/error.h"
 #include "text/stream_decoder.h"
@@ -22,8 +24,18 @@ struct GenerateCommand {
   EvalModel model;
   std::string prompt;
   infer::GenerateOptions generate;
+  std::string device = "cpu";
   bool as_json = false;
 };
+
+std::vector<std::int64_t> generate_tokens(const GenerateCommand& command, const LoadedModel& loaded,
+                                          const std::vector<std::int64_t>& prompt) {
+  const std::string device = usable_device(command.device);
+  if (device == "cpu") return infer::generate(loaded.model, prompt, command.generate);
+  const std::int64_t positions = loaded.model.config().max_position_embeddings;
+  const std::int64_t capacity = std::min(positions, std::ssize(prompt) + command.generate.max_tokens);
+  return infer::generate(device_decoder(device, loaded.model, capacity), positions, prompt, command.generate);
+}
 
 int run_generate(GenerateCommand command) {
   const LoadedModel loaded = load_for_eval(command.model);
@@ -40,7 +52,7 @@ int run_generate(GenerateCommand command) {
     if (!command.as_json) std::cout << piece << std::flush;
   };
   if (!command.as_json) std::cout << command.prompt << std::flush;
-  const std::vector<std::int64_t> tokens = infer::generate(loaded.model, prompt, command.generate);
+  const std::vector<std::int64_t> tokens = generate_tokens(command, loaded, prompt);
   const std::string rest = decoder.finish();
   text += rest;
   if (!command.as_json) {
@@ -75,6 +87,7 @@ void add_generate(CLI::App& app, Action& action) {
   command->add_option("--seed", options->generate.seed, "Same seed, same text")
       ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
+  add_device(*command, options->device);
   command->add_flag("--json", options->as_json, "Print one JSON object");
   command->callback([&action, options] { action = [options] { return run_generate(*options); }; });
 }

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "check/plugin.h"
+#include "check/probe_text.h"
 #include "cli/command.h"
 #include "core/error.h"
 #include "core/version.h"
@@ -114,55 +115,6 @@ std::vector<Probed> probe_plugin(const ProbeOptions& options, const std::vector<
   return all;
 }
 
-std::string rule_text(const numerics::UnitRow& row) {
-  const bool exact = row.accumulation == numerics::Accumulation::kExact;
-  std::string text = fmt::format(
-      "{}, {} elements of K a step, {}, output {} {}", numerics::to_string(row.accumulation), row.step_k,
-      exact ? "no bits dropped" : fmt::format("{} fraction bits", row.fraction_bits), numerics::name(row.output_grid),
-      row.output_rounding == numerics::Rounding::kTowardZero ? "truncated" : "rounded to nearest");
-  switch (row.accumulation) {
-    case numerics::Accumulation::kTruncated:
-      text += ", c aligned with the products";
-      break;
-    case numerics::Accumulation::kFp16Halves:
-      text += ", c added afterwards";
-      break;
-    case numerics::Accumulation::kCdna3:
-    case numerics::Accumulation::kCdna3Split:
-      text += ", c not aligned with the products";
-      break;
-    case numerics::Accumulation::kExact:
-      break;
-  }
-  if (row.zero_exponent) text += fmt::format(", zeros take part at exponent {}", *row.zero_exponent);
-  if (row.least_alignment) text += fmt::format(", alignment at least {}", *row.least_alignment);
-  return text;
-}
-
-std::string promotion_text(const std::vector<numerics::Promotion>& promotions) {
-  std::vector<std::string> words;
-  for (const numerics::Promotion& promotion : promotions)
-    words.push_back(promotion.order == numerics::PromotionOrder::kNone
-                        ? "none"
-                        : fmt::format("{} every {}", numerics::to_string(promotion.order), promotion.every));
-  return words.empty() ? "no order that is known gives a long K" : fmt::format("{}", fmt::join(words, " or "));
-}
-
-// Names of the table's units with the same row.
-std::vector<std::string> known_as(const ProbeQuestion& question, const numerics::UnitRow& row) {
-  std::vector<std::string> names;
-  for (const numerics::Unit& unit : numerics::units())
-    for (const numerics::UnitRow& other : unit.rows) {
-      const auto has = [&](Format format) { return std::ranges::find(other.operands, format) != other.operands.end(); };
-      if (has(question.a) && has(question.b) && other.d == row.d && other.accumulation == row.accumulation &&
-          other.fraction_bits == row.fraction_bits && other.step_k == row.step_k &&
-          other.output_grid == row.output_grid && other.output_rounding == row.output_rounding && !row.zero_exponent &&
-          !row.least_alignment)
-        names.push_back(unit.name);
-    }
-  return names;
-}
-
 void print_probed(const ProbeOptions& options, const std::vector<Probed>& all) {
   for (const auto& [question, answer, promotions] : all) {
     std::cout << fmt::format("{} x {} -> {}\n", numerics::name(question.a), numerics::name(question.b),
@@ -172,13 +124,14 @@ void print_probed(const ProbeOptions& options, const std::vector<Probed>& all) {
       continue;
     }
     std::cout << fmt::format("  {}: {} of {} answers\n",
-                             answer->found ? rule_text(answer->row) : "no rule gives all answers", answer->matched,
-                             answer->records);
-    if (!answer->found) std::cout << fmt::format("  closest: {}\n", rule_text(answer->row));
-    const std::vector<std::string> names = answer->found ? known_as(question, answer->row) : std::vector<std::string>{};
+                             answer->found ? check::rule_text(answer->row) : "no rule gives all answers",
+                             answer->matched, answer->records);
+    if (!answer->found) std::cout << fmt::format("  closest: {}\n", check::rule_text(answer->row));
+    const std::vector<std::string> names =
+        answer->found ? check::known_as(question, answer->row) : std::vector<std::string>{};
     if (!names.empty()) std::cout << fmt::format("  known as {}\n", fmt::join(names, ", "));
     if (options.kind == "gemm" && answer->found)
-      std::cout << fmt::format("  promotion: {}\n", promotion_text(promotions));
+      std::cout << fmt::format("  promotion: {}\n", check::promotion_text(promotions));
     for (const std::string& text : answer->observations) std::cout << "  " << text << '\n';
   }
 }
@@ -200,7 +153,7 @@ nlohmann::json probed_json(const ProbeOptions& options, const std::vector<Probed
                     {"step_k", row.step_k},
                     {"output_grid", numerics::name(row.output_grid)},
                     {"output_rounding", row.output_rounding == numerics::Rounding::kTowardZero ? "zero" : "nearest"},
-                    {"known_as", known_as(question, row)},
+                    {"known_as", check::known_as(question, row)},
                     {"observations", answer->observations}});
       nlohmann::json orders = nlohmann::json::array();
       for (const numerics::Promotion& promotion : promotions)

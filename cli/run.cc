@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "io/arrays.h"
@@ -45,6 +46,7 @@ struct RunOptions {
   std::string shadow;
   bool stream = false;
   bool dry_run = false;
+  std::string device = "cpu";
 };
 
 // The ids of --tokens or --token-ids, [B, S].
@@ -186,13 +188,81 @@ void run_backward(const RunOptions& options, const model::Transformer& transform
   core::log_info("wrote {}: {} arrays", options.grads, gradients.size());
 }
 
-int run_model(const RunOptions& options) {
+// What there is on the CPU alone.
+void check_for_device(const RunOptions& options) {
+  const auto require = [&](bool fine, const char* flag) {
+    if (!fine) core::fail_input("run: {} is of the CPU's reference alone, expected --device cpu with it", flag);
+  };
+  require(options.documents.empty(), "--documents");
+  require(options.attention == "naive", "--attention absorbed");
+  require(options.recompute.empty(), "--recompute");
+  require(options.shadow.empty(), "--shadow");
+  require(!options.stream, "--stream");
+  require(options.balance_loss != "on" && !options.balance_in_loss, "--balance-loss");
+  require(std::none_of(options.taps.begin(), options.taps.end(), is_gradient), "--tap grad.");
+}
+
+std::vector<std::string> forward_taps(const RunOptions& options) {
+  std::vector<std::string> taps;
+  std::copy_if(options.taps.begin(), options.taps.end(), std::back_inserter(taps),
+               [](const std::string& tap) { return !is_gradient(tap); });
+  if (options.taps.empty() && !options.out.empty()) taps = {"logits"};
+  if (options.loss) taps.emplace_back("loss");
+  return taps;
+}
+
+void save_results(const RunOptions& options, const tensor::NamedTensors& results) {
+  if (options.out.empty()) return;
+  io::save_arrays(options.out, results);
+  print_arrays(results);
+  core::log_info("wrote {}", options.out);
+}
+
+device::RunRequest device_request(const RunOptions& options, const ops::Numerics& numerics, const tensor::Tensor& ids,
+                                  bool has_mtp) {
+  device::RunRequest request{numerics, ids, forward_taps(options), !options.grads.empty(), {}};
+  for (const std::string& variant : options.mtp)
+    if (request.gradients && has_mtp && variant != "none") request.mtp.push_back(mtp_options(options, variant));
+  return request;
+}
+
+void run_for_device(const RunOptions& options, const ops::Numerics& numerics, const tensor::Tensor& ids) {
+  const model::Transformer transformer = model::Transformer::load(options.directory, numerics);
+  const device::RunResult result = run_on_device(
+      options.device, transformer, device_request(options, numerics, ids, transformer.weights().has_mtp()));
+  if (options.loss) print_loss("loss", value_of(result.taps.at("loss")));
+  for (const auto& [variant, loss] : result.losses)
+    print_loss(variant.empty() ? "loss, with gradients" : "loss, with MTP as " + variant, loss);
+  if (!options.grads.empty()) {
+    io::save_arrays(options.grads, result.gradients);
+    core::log_info("wrote {}: {} arrays", options.grads, result.gradients.size());
+  }
+  save_results(options, result.taps);
+}
+
+// Of a device: what the very passes allocate.
+void print_device_plan(const RunOptions& options, const ops::Numerics& numerics, const tensor::Tensor& ids) {
+  const model::ModelConfig config = model::load_model_config(options.directory);
+  const bool mtp = config.num_nextn_predict_layers > 0;
+  std::cout << model::memory_plan_text(device_plan(config, device_request(options, numerics, ids, mtp)));
+}
+
+int run_model(RunOptions options) {
   check(options);
   const ops::Numerics numerics = model::find_numerics(options.numerics);
   const tensor::Tensor ids = input_ids(options);
   const bool backward = !options.grads.empty() || std::any_of(options.taps.begin(), options.taps.end(), is_gradient);
+  if (options.device != "cpu") check_for_device(options);
   if (options.dry_run) {
-    print_plan(options, numerics, ids, backward);
+    if (options.device != "cpu")
+      print_device_plan(options, numerics, ids);
+    else
+      print_plan(options, numerics, ids, backward);
+    return core::kExitOk;
+  }
+  options.device = usable_device(options.device);
+  if (options.device != "cpu") {
+    run_for_device(options, numerics, ids);
     return core::kExitOk;
   }
   const model::Transformer transformer = model::Transformer::load(options.directory, numerics, options.stream);
@@ -201,10 +271,7 @@ int run_model(const RunOptions& options) {
   tensor::NamedTensors results;
 
   model::ForwardOptions forward;
-  std::copy_if(options.taps.begin(), options.taps.end(), std::back_inserter(forward.taps),
-               [](const std::string& tap) { return !is_gradient(tap); });
-  if (options.taps.empty() && !options.out.empty()) forward.taps = {"logits"};
-  if (options.loss) forward.taps.emplace_back("loss");
+  forward.taps = forward_taps(options);
   forward.documents = options.documents;
   forward.mla_form = options.attention == "absorbed" ? model::MlaForm::kAbsorbed : model::MlaForm::kNaive;
   forward.mtp = mtp_options(options, "paper");
@@ -212,11 +279,7 @@ int run_model(const RunOptions& options) {
   if (!forward.taps.empty() || (log != nullptr && !backward)) results = transformer.forward(ids, forward);
   if (options.loss) print_loss("loss", value_of(results.at("loss")));
   if (backward) run_backward(options, transformer, ids, log, results);
-  if (!options.out.empty()) {
-    io::save_arrays(options.out, results);
-    print_arrays(results);
-    core::log_info("wrote {}", options.out);
-  }
+  save_results(options, results);
   if (log != nullptr) print_shadow(shadow);
   return core::kExitOk;
 }
@@ -251,6 +314,7 @@ void add_outputs(CLI::App& command, RunOptions& options) {
   command.add_option("--shadow", options.shadow, "Print what each product on a tensor core loses against: fp32")
       ->check(CLI::IsMember({"fp32"}));
   command.add_flag("--dry-run", options.dry_run, "Print the memory plan and stop");
+  add_device(command, options.device);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "train/train_run.h"
@@ -25,6 +26,7 @@ struct TrainCommand {
   std::vector<std::string> settings;
   std::string out;
   train::RunOptions run;
+  std::string device = "cpu";
   bool as_json = false;
 };
 
@@ -113,6 +115,11 @@ void print_summary(const nlohmann::json& summary) {
 
 int run_train(TrainCommand command) {
   const train::TrainConfig config = train::load_train_config(command.config, command.settings, command.out);
+  const std::string device = usable_device(command.device);
+  if (device != "cpu") {
+    command.run.device = step_device(device);
+    command.run.device_name = device;
+  }
   listen_for_signals();
   TrainProgress progress;
   command.run.stop = [] { return stop_asked().load(); };
@@ -148,6 +155,7 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--resume-from", options->run.resume_from, "Go on from this checkpoint");
   command->add_option("--max-steps", options->run.max_steps, "End after so many steps of this call, as SIGTERM would")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
+  add_device(*command, options->device);
   command->add_flag("--json", options->as_json, "Print one JSON object");
   command->callback([&action, options] { action = [options] { return run_train(*options); }; });
 }

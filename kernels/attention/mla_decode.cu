@@ -1,7 +1,7 @@
 #include "kernels/arch/async_copy.h"
-#include "kernels/attention/fragments.h"
 #include "kernels/attention/mla.h"
 #include "kernels/numbers/bf16.h"
+#include "kernels/numbers/fragments.h"
 
 namespace lastbit::kernels {
 namespace {

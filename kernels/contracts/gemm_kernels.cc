@@ -1,8 +1,9 @@
 // Contracts of matrix products.
-#include <iterator>
+#include <cstring>
 
 #include "kernels/contracts/kernel_registry.h"
 #include "kernels/gemm/fp8_gemm.h"
+#include "kernels/gemm/linear_gemm.h"
 
 namespace lastbit::kernels {
 namespace {
@@ -54,6 +55,38 @@ std::string refuse_wgmma(const check::KernelCall& call) {
 void run_emulated(const DeviceCall& call) { fp8_gemm_1x128_128x128_nt_emulated(fp8_gemm_of(call), call.version()); }
 void run_wgmma(const DeviceCall& call) { fp8_gemm_1x128_128x128_nt_wgmma(fp8_gemm_of(call), call.version()); }
 
+std::string refuse_bf16(const check::KernelCall& call) {
+  const auto is = [&](const char* key, const char* value) { return call.settings.text(key) == value; };
+  if (!is("a_type", "bf16") || !is("b_type", "bf16") || is("d_type", "f16"))
+    return "it multiplies BF16 to BF16 or FP32";
+  if (!is("promotion", "none")) return "it chains along K without promotion";
+  return is("unit", "ampere_mma") ? "" : "mma.sync: unit ampere_mma alone";
+}
+
+// The contract's operands are those of kNt; other roles take them transposed.
+simt::DeviceArray<std::uint16_t> transposed_codes(const tensor::Tensor& tensor, const std::string& name) {
+  const auto rows = static_cast<std::size_t>(tensor.dim(0));
+  const auto cols = static_cast<std::size_t>(tensor.dim(1));
+  const tensor::Tensor dense = tensor.contiguous();
+  std::vector<std::uint16_t> codes(rows * cols);
+  std::memcpy(codes.data(), dense.bytes().data(), dense.nbytes());
+  std::vector<std::uint16_t> turned(codes.size());
+  for (std::size_t i = 0; i < codes.size(); ++i) turned[i % cols * rows + i / cols] = codes[i];
+  return simt::DeviceArray<std::uint16_t>(name, std::span<const std::uint16_t>(turned));
+}
+
+template <GemmRole kRole>
+void run_bf16(const DeviceCall& call) {
+  const tensor::NamedTensors& inputs = call.call().inputs;
+  const auto a = transposed_codes(inputs.at("a"), "a, transposed");
+  const auto b = transposed_codes(inputs.at("b"), "b, transposed");
+  bf16_gemm({kRole == GemmRole::kTn ? a.data() : call.input<const std::uint16_t>("a"),
+             kRole == GemmRole::kNt ? call.input<const std::uint16_t>("b") : b.data(), call.output<void>("d"),
+             call.size("a", 0), call.size("b", 0), call.size("a", 1), kRole, call.setting("d_type") == "bf16", false,
+             nullptr, 1},
+            call.version());
+}
+
 }  // namespace
 
 std::vector<ContractKernel> gemm_kernels() {
@@ -61,7 +94,10 @@ std::vector<ContractKernel> gemm_kernels() {
   return {{"fp8_gemm", kEmulated, kPortable, refuse_emulated, run_emulated},
           {"fp8_gemm", "fp8_gemm_1x128_128x128_nt_wgmma", "sm_90a", refuse_wgmma, run_wgmma},
           {"fp8_grouped_gemm_contiguous", kEmulated, kPortable, refuse_emulated, run_emulated},
-          {"fp8_grouped_gemm_masked", kEmulated, kPortable, refuse_emulated, run_emulated}};
+          {"fp8_grouped_gemm_masked", kEmulated, kPortable, refuse_emulated, run_emulated},
+          {"bf16_gemm", "bf16_gemm_nt", kPortable, refuse_bf16, run_bf16<GemmRole::kNt>},
+          {"bf16_gemm", "bf16_gemm_nn", kPortable, refuse_bf16, run_bf16<GemmRole::kNn>},
+          {"bf16_gemm", "bf16_gemm_tn", kPortable, refuse_bf16, run_bf16<GemmRole::kTn>}};
 }
 
 }  // namespace lastbit::kernels

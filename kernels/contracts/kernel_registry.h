@@ -26,18 +26,27 @@ struct ContractKernel {
 [[nodiscard]] std::vector<ContractKernel> layer_kernels();
 [[nodiscard]] std::vector<ContractKernel> attention_kernels();
 [[nodiscard]] std::vector<ContractKernel> routing_kernels();
+[[nodiscard]] std::vector<ContractKernel> gradient_kernels();
 [[nodiscard]] std::vector<ContractKernel> training_kernels();
+
+// mma.sync behind contract mma, for check::probe_mma(); not in the registry.
+[[nodiscard]] ContractKernel mma_dots_kernel();
 
 inline constexpr const char* kPortable = "sm_80, sm_90a, sm_100a";
 
 // Runs the kernel on the executor in every order, on outputs of other bytes each time. A Finding is a violation of the
 // run, and so are results that depend on the order. The name is "quantize_1x128:v0" or "quantize_1x128:tuned".
 [[nodiscard]] check::Implementation on_executor(const ContractKernel& kernel, Version version);
-// The first kernel of this contract on the executor by "v0" or "tuned", or any by its implementation's name; nothing
-// where there is none.
-[[nodiscard]] std::optional<check::Implementation> find_on_executor(const std::string& contract,
-                                                                    const std::string& name);
-// Runs it twice on the GPU of this machine; in the build for one alone. Errors: kUnsupported with CUDA's words.
+// Runs it twice on the GPU of this machine; in the build for one alone. Its time is the GPU's own. Errors: kUnsupported
+// with CUDA's words.
 [[nodiscard]] check::Implementation on_gpu(const ContractKernel& kernel, Version version);
+
+// The first kernel of this contract by "v0" or "tuned", or any by its implementation's name, on what this build runs
+// kernels on; nothing where there is none.
+[[nodiscard]] std::optional<check::Implementation> find_kernel(const std::string& contract, const std::string& name);
+// Likewise, on what `run_on` says.
+[[nodiscard]] std::optional<check::Implementation> find_kernel_with(
+    const std::string& contract, const std::string& name,
+    check::Implementation (*run_on)(const ContractKernel& kernel, Version version));
 
 }  // namespace lastbit::kernels

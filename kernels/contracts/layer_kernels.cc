@@ -19,8 +19,8 @@ void run_rope(const DeviceCall& call) {
                             : name == "interleaved" ? RopeLayout::kInterleaved
                                                     : RopeLayout::kInterleavedToHalves;
   rope(call.input<const std::uint16_t>("x"), call.input<const float>("cos"), call.input<const float>("sin"),
-       {call.size("x", 0), call.size("x", 1), call.size("x", 2)}, layout, call.output<std::uint16_t>("y"),
-       call.version());
+       {call.size("x", 0), call.size("x", 1), call.size("x", 2), call.size("x", 2)}, layout,
+       call.output<std::uint16_t>("y"), call.version());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/contracts/kernel_registry.h"
+#include "kernels/doctor/doctor.h"
 #include "kernels/simt/finding.h"
 #include "kernels/simt/order.h"
 
@@ -61,16 +62,16 @@ check::Implementation on_executor(const ContractKernel& kernel, Version version)
           }};
 }
 
-std::optional<check::Implementation> find_on_executor(const std::string& contract, const std::string& name) {
-  for (const ContractKernel& kernel : kernel_registry()) {
-    if (kernel.contract != contract) continue;
-    for (const Version version : {Version::kObvious, Version::kTuned}) {
-      check::Implementation implementation = on_executor(kernel, version);
-      const bool by_version = name == (version == Version::kObvious ? "v0" : "tuned");
-      if (by_version || implementation.name == name) return implementation;
-    }
-  }
-  return std::nullopt;
+std::optional<check::Implementation> find_kernel(const std::string& contract, const std::string& name) {
+  return find_kernel_with(contract, name, on_executor);
+}
+
+DoctorPlace executor_place() {
+  DoctorPlace place;
+  place.device.name = "the executor on the CPU";
+  place.run_on = on_executor;
+  place.candidates = registry_candidates();
+  return place;
 }
 
 }  // namespace lastbit::kernels

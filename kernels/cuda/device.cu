@@ -43,4 +43,12 @@ void DeviceMemory::download(std::span<std::byte> to) const {
   require_success(cudaMemcpy(to.data(), data_, bytes_, cudaMemcpyDeviceToHost), "download, and kernels before it");
 }
 
+void copy_to_device(void* to, std::span<const std::byte> from) {
+  require_success(cudaMemcpy(to, from.data(), from.size(), cudaMemcpyHostToDevice), "upload");
+}
+
+void copy_from_device(const void* from, std::span<std::byte> to) {
+  require_success(cudaMemcpy(to.data(), from, to.size(), cudaMemcpyDeviceToHost), "download, and kernels before it");
+}
+
 }  // namespace lastbit::simt

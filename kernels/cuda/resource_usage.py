@@ -42,6 +42,7 @@ def demangle(name):
     """lastbit::kernels::(anonymous namespace)::gemm_v0(...) as gemm_v0."""
     text = subprocess.run(["c++filt", name], capture_output=True, text=True).stdout.strip()
     text = re.sub(r"\(anonymous namespace\)::|_GLOBAL__N__\w+::|lastbit::kernels::|^void ", "", text)
+    text = re.sub(r"\([\w:]+\)(\d)", r"\1", text)  # an enumerator as a template's argument
     return text.split("(")[0]
 
 

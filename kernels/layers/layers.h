@@ -21,7 +21,8 @@ enum class RopeLayout : std::uint8_t {
 struct RopeShape {
   int tokens;
   int heads;
-  int dim;  // even
+  int dim;          // even
+  int head_stride;  // elements from a head to the next, of x and of y: more than dim where heads are turned in part
 };
 void rope(const std::uint16_t* x, const float* cosines, const float* sines, const RopeShape& shape, RopeLayout layout,
           std::uint16_t* y, Version version);

@@ -6,19 +6,20 @@
 namespace lastbit::kernels {
 
 // Over a warp, for all of its lanes: neighbours at distance 16, 8, 4, 2, 1.
-__device__ inline float warp_sum(float value) {
+template <typename Number>
+__device__ Number warp_sum(Number value) {
   for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_xor_sync(0xffffffffU, value, lanes);
   return value;
 }
 
-// Over all threads of the block, for all of them; `space` is shared memory of a float a warp. Warps in ascending order.
-// The space may be used again after another barrier.
-template <int kThreads>
-__device__ float block_sum(float value, float* space) {
+// Over all threads of the block, for all of them; `space` is shared memory of a number a warp. Warps in ascending
+// order. The space may be used again after another barrier. Number: float or double.
+template <int kThreads, typename Number>
+__device__ Number block_sum(Number value, Number* space) {
   value = warp_sum(value);
   if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = value;
   __syncthreads();
-  float sum = space[0];
+  Number sum = space[0];
   for (int i = 1; i < kThreads / 32; ++i) sum += space[i];
   return sum;
 }

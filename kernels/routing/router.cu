@@ -1,13 +1,11 @@
+#include "kernels/routing/affinity.h"
 #include "kernels/routing/routing.h"
-#include "kernels/simt/cuda.h"
 
 namespace lastbit::kernels {
 namespace {
 
 constexpr float kNever = -3.0e38F;  // below every score
 constexpr unsigned kAll = 0xffffffffU;
-
-__device__ float affinity(float logit) { return __fdiv_rn(1, 1 + expf(-logit)); }
 
 // What ranks a group of `size` scores.
 __device__ float group_rank(const float* scores, int size, bool by_max) {

@@ -18,6 +18,12 @@ Fiber& fiber_of(int thread) {
   return fibers[static_cast<std::size_t>(thread)];
 }
 
+// Where a launch schedules its blocks.
+Fiber& scheduler() {
+  static Fiber fiber;
+  return fiber;
+}
+
 std::string text_of(dim3 index) { return fmt::format("({}, {}, {})", index.x, index.y, index.z); }
 
 dim3 index_in(dim3 size, int linear) {
@@ -37,28 +43,29 @@ Block::Block(const BlockPlace& place, Order order)
       threads_(place.block.x * place.block.y * place.block.z) {
   clocks_.reset(threads());
   alive_.assign(kMostWarps + Meeting::kWarps, 0);
-  for (int i = 0; i < threads(); ++i) alive_[static_cast<std::size_t>(i / kWarpLanes)] |= 1U << i % kWarpLanes;
+  for (int i = 0; i < threads(); ++i) alive_[static_cast<std::size_t>(i / kWarpLanes)] |= bit(i);
+  std::copy_n(alive_.begin(), kMostWarps, runnable_.begin());
 }
 
-std::vector<int> Block::turn_of(int count, std::uint64_t turn) const {
-  std::vector<int> result(static_cast<std::size_t>(count));
-  std::iota(result.begin(), result.end(), 0);
-  if (order_ == Order::kReverse) std::ranges::reverse(result);
+Block::Turn Block::turn_of(int count, std::uint64_t turn) const {
+  Turn result;
+  std::iota(result.begin(), result.end(), std::uint8_t{0});
+  const auto size = static_cast<std::size_t>(count);
+  if (order_ == Order::kReverse) std::reverse(result.begin(), result.begin() + count);
   if (order_ == Order::kShuffled)
-    for (std::size_t i = result.size() - 1; i > 0; --i)
+    for (std::size_t i = size - 1; i > 0; --i)
       std::swap(result[i], result[turns_.word(turn * kMostWarps + i) % (i + 1)]);
   return result;
 }
 
 void Block::run(const std::function<void()>& kernel) {
-  const std::function<void()> body = [&] {
+  const Fiber::Job job = [&] {
     kernel();
-    end_thread();
+    return end_thread();
   };
   for (int i = 0; i < threads(); ++i) {
-    threads_[static_cast<std::size_t>(i)].fiber = &fiber_of(i);
     threads_[static_cast<std::size_t>(i)].index = plain(index_in(place_.block, i));
-    fiber_of(i).start(i, &body);
+    fiber_of(i).start(i, &job);
   }
   set_block_indices(plain(place_.index), plain(place_.block), plain(place_.grid));
   const int warps = (threads() + kWarpLanes - 1) / kWarpLanes;
@@ -66,7 +73,8 @@ void Block::run(const std::function<void()>& kernel) {
   while (ended_ < threads() && !finding_) {
     bool ran = false;
     const auto lane_turn = static_cast<std::uint32_t>(++turn);
-    for (const int warp : turn_of(warps, ++turn)) ran |= !finding_ && run_warp(warp, lane_turn);
+    const Turn warp_turn = turn_of(warps, ++turn);
+    for (int i = 0; i < warps; ++i) ran |= !finding_ && run_warp(warp_turn[static_cast<std::size_t>(i)], lane_turn);
     if (finding_) break;
     const bool sometimes = order_ == Order::kShuffled && turns_.word(turn * kMostWarps) % 2 == 0;
     if ((!ran || sometimes) && async_.end_one()) ran = true;
@@ -80,47 +88,72 @@ void Block::run(const std::function<void()>& kernel) {
 }
 
 bool Block::run_warp(int warp, std::uint32_t lane_turn) {
-  const int first = warp * kWarpLanes;
-  const int lanes = std::min(kWarpLanes, threads() - first);
-  const std::vector<int> turn = turn_of(lanes, (std::uint64_t{1} << 26) + lane_turn);
-  bool ran = false;
-  for (bool again = true; again && !finding_;) {
-    again = false;
-    for (const int lane : turn) again |= !finding_ && resume(first + lane);
-    ran |= again;
-  }
-  return ran;
-}
-
-bool Block::resume(int thread) {
-  Thread& one = threads_[static_cast<std::size_t>(thread)];
-  if (one.ended) return false;
-  if (one.waits) {
-    if (!one.ready || !one.ready()) return false;
-    one.waits = false;
-    one.ready = nullptr;
-  }
-  running_ = thread;
-  stack_ = one.fiber->stack();
-  steps_ = 0;
-  set_thread_index(one.index);
+  first_ = warp * kWarpLanes;
+  lanes_ = std::min(kWarpLanes, threads() - first_);
+  lane_turn_ = turn_of(lanes_, (std::uint64_t{1} << 26) + lane_turn);
+  turn_ = 0;
+  passed_ = 0;
+  const int thread = pick();
+  if (thread < 0) return false;
+  Fiber& fiber = enter(thread);
   current_ = this;
-  one.fiber->resume();
+  scheduler().switch_to(fiber);
   current_ = nullptr;
   return true;
 }
 
-void Block::pause(const WaitReason& reason, Site site) {
-  Thread& mine = self();
-  mine.waits = true;
-  mine.reason = reason;
-  mine.wait_site = site;
-  mine.fiber->pause();
+// The thread of the warp that runs next, or -1 when none can go on.
+int Block::pick() {
+  if (finding_) return -1;
+  const auto warp = static_cast<std::size_t>(first_ / kWarpLanes);
+  for (; passed_ < lanes_; ++passed_) {
+    const int lane = lane_turn_[static_cast<std::size_t>(turn_)];
+    turn_ = turn_ + 1 == lanes_ ? 0 : turn_ + 1;
+    if ((asking_[warp] & bit(lane)) != 0) {
+      ThreadState& one = threads_[static_cast<std::size_t>(first_ + lane)];
+      if (!one.ready()) continue;
+      one.ready = nullptr;
+      asking_[warp] &= ~bit(lane);
+      runnable_[warp] |= bit(lane);
+    }
+    if ((runnable_[warp] & bit(lane)) == 0) continue;
+    passed_ = 0;
+    return first_ + lane;
+  }
+  return -1;
+}
+
+// Makes `thread` the one that runs, once its fiber is switched to.
+Fiber& Block::enter(int thread) {
+  Fiber& fiber = fiber_of(thread);
+  running_ = thread;
+  stack_ = fiber.stack();
+  steps_ = 0;
+  set_thread_index(threads_[static_cast<std::size_t>(thread)].index);
+  return fiber;
+}
+
+// From the thread that runs to the next; back when it is this one's turn again and it waits no longer.
+void Block::hand_over() {
+  Fiber& mine = fiber_of(running_);
+  const int next = pick();
+  Fiber& other = next < 0 ? scheduler() : enter(next);
+  if (&other != &mine) mine.switch_to(other);
+}
+
+// Both live as long as the thread waits.
+void Block::pause(const WaitReason& reason, const Site& site) {
+  ThreadState& mine = self();
+  mine.reason = &reason;
+  mine.wait_site = &site;
+  hand_over();
 }
 
 void Block::wait(const WaitReason& reason, Site site, std::function<bool()> ready) {
   if (ready()) return;
   self().ready = std::move(ready);
+  runnable(running_) &= ~bit(running_);
+  asking_[static_cast<std::size_t>(running_ / kWarpLanes)] |= bit(running_);
   pause(reason, site);
 }
 
@@ -130,21 +163,23 @@ void Block::note(FindingKind kind, const std::string& text) {
 }
 
 void Block::give_up() {
-  self().waits = true;
-  self().fiber->pause();
+  if (current_ == nullptr) throw *finding_;  // of an asynchronous operation that ends while the threads wait
+  hand_over();
   std::terminate();  // nobody resumes a thread of a block that failed
 }
 
-void Block::end_thread() {
+Fiber* Block::end_thread() {
   if (!groups_.empty())
     for (const AsyncGroups& groups : groups_[static_cast<std::size_t>(running_)])
       if (!groups.empty())
         fail(FindingKind::kInFlight, "the thread ends before asynchronous operations that it has not waited for");
-  self().ended = true;
   ++ended_;
-  alive_[static_cast<std::size_t>(running_ / kWarpLanes)] &= ~(1U << running_ % kWarpLanes);
+  alive_[static_cast<std::size_t>(running_ / kWarpLanes)] &= ~bit(running_);
+  runnable(running_) &= ~bit(running_);
   // Nobody waits any longer for this thread's lane.
   for (std::size_t i = open_.size(); i > 0; --i) finish_if_complete(i - 1);
+  const int next = pick();
+  return next < 0 ? &scheduler() : &enter(next);
 }
 
 std::string Block::thread_text(int thread) const { return text_of(index_in(place_.block, thread)); }
@@ -155,10 +190,12 @@ Finding Block::deadlock() const {
   Site before;
   std::string last;
   for (int i = 0; i < threads() && listed < 3; ++i) {
-    const Thread& one = threads_[static_cast<std::size_t>(i)];
-    const std::string what = fmt::vformat(one.reason.text, fmt::make_format_args(one.reason.value, one.reason.name));
-    if (one.ended || (listed > 0 && one.wait_site == before && what == last)) continue;
-    before = one.wait_site;
+    const ThreadState& one = threads_[static_cast<std::size_t>(i)];
+    if ((alive_[static_cast<std::size_t>(i / kWarpLanes)] & bit(i)) == 0) continue;
+    const WaitReason& reason = *one.reason;
+    const std::string what = fmt::vformat(reason.text, fmt::make_format_args(reason.value, reason.name));
+    if (listed > 0 && *one.wait_site == before && what == last) continue;
+    before = *one.wait_site;
     last = what;
     text += fmt::format("{}thread {} waits {} at {}", listed == 0 ? "" : "; ", thread_text(i), what, before.text());
     ++listed;
@@ -205,7 +242,7 @@ void Block::barrier_arrive(int id, int count, Site site) {
     clocks_.meet_all();
   else
     clocks_.meet(barrier.came);
-  for (const int thread : barrier.waiting) wake(thread);
+  for (const int thread : barrier.waiting) runnable(thread) |= bit(thread);
   barrier.came.clear();
   barrier.waiting.clear();
 }
@@ -216,6 +253,7 @@ void Block::barrier(int id, int count, Site site) {
   BarrierState& barrier = barriers_[static_cast<std::size_t>(id)];
   if (barrier.came.empty()) return;
   barrier.waiting.push_back(running_);
+  runnable(running_) &= ~bit(running_);
   pause({id == 0 ? "in __syncthreads" : "at barrier {}", static_cast<std::uint32_t>(id)}, site);
 }
 
@@ -227,7 +265,7 @@ void Block::fence_async() {
 // ---- what threads do together
 
 void Block::meet(const MeetingCall& call, Finish finish) {
-  const int first = running_ / call.threads * call.threads;
+  const int first = running_ & ~(call.threads - 1);  // teams have powers of two
   const int member = running_ - first;
   if (call.threads == kWarpLanes && (call.mask >> member & 1U) == 0)
     fail(FindingKind::kWarp, [&] {
@@ -238,27 +276,26 @@ void Block::meet(const MeetingCall& call, Finish finish) {
   while (index < open_.size() && !(open_[index].meeting.first == first && open_[index].meeting.call.mask == call.mask &&
                                    open_[index].meeting.call.threads == call.threads))
     ++index;
-  if (index == open_.size()) {
-    open_.emplace_back();
-    Meeting& fresh = open_.back().meeting;
-    fresh.call = call;
-    fresh.first = first;
-    fresh.came.fill(0);
-    open_.back().finish = finish;
-  }
+  if (index == open_.size()) open_.emplace_back(call, first, finish);
   Meeting& meeting = open_[index].meeting;
-  if (std::string_view(meeting.call.name) != call.name)
+  if (meeting.call.name != call.name && std::string_view(meeting.call.name) != call.name)
     fail(FindingKind::kWarp, [&] {
       return fmt::format("{} at {}, while other lanes of the mask are in {} at {}", call.name, call.site.text(),
                          meeting.call.name, meeting.call.site.text());
     });
   const auto i = static_cast<std::size_t>(member);
-  meeting.came[i / kWarpLanes] |= 1U << i % kWarpLanes;
+  meeting.came[i / kWarpLanes] |= bit(member);
   meeting.payloads[i] = call.payload;
-  Thread& mine = self();
-  mine.waits = true;
+  runnable(running_) &= ~bit(running_);
   finish_if_complete(index);
-  if (mine.waits) pause({"in {1} with mask {0:#x}", call.mask, call.name}, call.site);
+  if ((runnable(running_) & bit(running_)) == 0) pause({"in {1} with mask {0:#x}", call.mask, call.name}, call.site);
+}
+
+// Payloads are set as members come.
+Block::Open::Open(const MeetingCall& call, int first, Finish finisher) : finish(finisher) {
+  meeting.call = call;
+  meeting.first = first;
+  meeting.came.fill(0);
 }
 
 void Block::finish_if_complete(std::size_t index) {
@@ -269,15 +306,16 @@ void Block::finish_if_complete(std::size_t index) {
     const std::uint32_t mask = warps == 1 ? meeting.call.mask : ~0U;
     if (meeting.came[w] != (mask & alive_[first_warp + w])) return;
   }
-  std::array<int, kGroupThreads> all;
-  std::size_t count = 0;
-  for (std::size_t w = 0; w < warps; ++w)
-    for (std::uint32_t left = meeting.came[w]; left != 0; left &= left - 1)
-      all[count++] = meeting.first + static_cast<int>(w) * kWarpLanes + std::countr_zero(left);
-  const std::span<const int> members(all.data(), count);
-  if (meeting.call.orders_memory) clocks_.meet(members);
+  if (meeting.call.orders_memory) {
+    std::array<int, kGroupThreads> all;
+    std::size_t count = 0;
+    for (std::size_t w = 0; w < warps; ++w)
+      for (std::uint32_t left = meeting.came[w]; left != 0; left &= left - 1)
+        all[count++] = meeting.first + static_cast<int>(w) * kWarpLanes + std::countr_zero(left);
+    clocks_.meet(std::span<const int>(all.data(), count));
+  }
   open_[index].finish(meeting);
-  for (const int thread : members) wake(thread);
+  for (std::size_t w = 0; w < warps; ++w) runnable_[first_warp + w] |= meeting.came[w];
   open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 

@@ -38,12 +38,12 @@ class Block {
   // What follows is for the thread that runs.
   [[nodiscard]] int thread() const { return running_; }
   [[nodiscard]] const std::byte* stack() const { return stack_; }
-  void access(std::uintptr_t address, std::size_t bytes, Access access) {
-    const MemoryMap::Found found = memory_.find(address, bytes, access == Access::kRead);
-    if (++steps_ <= kMostSteps && found.range != nullptr &&
-        found.range->shadow->touch_quickly(address - found.range->begin, bytes, access, toucher(found.shared)))
+  [[gnu::always_inline]] void access(std::uintptr_t address, std::size_t bytes, Access access) {
+    const MemoryMap::Range* const range = memory_.find(address, bytes);
+    if (++steps_ <= kMostSteps && range != nullptr &&
+        range->shadow->touch_quickly(address - range->begin, bytes, access, toucher(range->shared)))
       return;
-    check_access(found, address, bytes, access);
+    check_access(address, bytes, access);
   }
   // Likewise, but by the asynchronous proxy: what generic stores wrote must be behind a fence of the writer's.
   void access_async(std::uintptr_t address, std::size_t bytes, Access access);
@@ -64,9 +64,9 @@ class Block {
     return groups_[static_cast<std::size_t>(running_)][static_cast<std::size_t>(kind)];
   }
   // The thread is given up as it stands: what its frames own would leak, so callers own nothing, and a text that is
-  // more than a literal is what `text` returns.
+  // more than a literal is what `text` returns. Out of line: frames of a thread's functions stay small.
   template <typename Text>
-  [[noreturn]] void fail(FindingKind kind, const Text& text) {
+  [[noreturn, gnu::cold, gnu::noinline]] void fail(FindingKind kind, const Text& text) {
     if constexpr (std::is_invocable_v<Text>)
       note(kind, text());
     else
@@ -82,43 +82,37 @@ class Block {
  private:
   static constexpr std::uint64_t kMostSteps = std::uint64_t{1} << 33;  // of a thread that never waits: minutes
 
-  struct Thread {
-    Index3 index{};
-    Fiber* fiber = nullptr;
-    bool waits = false;
-    bool ended = false;
-    bool product_fence = false;
-    std::uint32_t fence_clock = 0;  // writes up to here are seen by the asynchronous proxy
-    std::function<bool()> ready;    // empty: somebody wakes it
-    WaitReason reason{""};
-    Site wait_site;
-    Site last_barrier;
-  };
-
   [[nodiscard]] int threads() const { return static_cast<int>(threads_.size()); }
-  [[nodiscard]] Thread& self() { return threads_[static_cast<std::size_t>(running_)]; }
+  [[nodiscard]] ThreadState& self() { return threads_[static_cast<std::size_t>(running_)]; }
   bool run_warp(int warp, std::uint32_t lane_turn);
-  bool resume(int thread);
-  void end_thread();
+  [[nodiscard]] int pick();
+  Fiber& enter(int thread);
+  void hand_over();
+  Fiber* end_thread();
   void arrive(int id, int count, Site site);
   void finish_if_complete(std::size_t open);
-  void wake(int thread) { threads_[static_cast<std::size_t>(thread)].waits = false; }
-  void pause(const WaitReason& reason, Site site);
+  static std::uint32_t bit(int thread) { return 1U << thread % kWarpLanes; }
+  [[nodiscard]] std::uint32_t& runnable(int thread) { return runnable_[static_cast<std::size_t>(thread / kWarpLanes)]; }
+  void pause(const WaitReason& reason, const Site& site);
   void note(FindingKind kind, const std::string& text);
   [[noreturn]] void give_up();
-  [[nodiscard]] std::vector<int> turn_of(int count, std::uint64_t turn) const;
+  // The order of warps, or of a warp's lanes.
+  using Turn = std::array<std::uint8_t, kWarpLanes>;
+  static_assert(kMostWarps <= kWarpLanes);
+  [[nodiscard]] Turn turn_of(int count, std::uint64_t turn) const;
   [[nodiscard]] Finding deadlock() const;
   [[nodiscard]] std::string conflict_text(Conflict conflict, std::uintptr_t address, std::size_t bytes, Access access,
                                           int other) const;
   [[nodiscard]] Toucher toucher(bool shared) const {
     return {place_.serial, place_.first_serial, running_, clocks_.now(running_), shared, clocks_.floor(), clocks_};
   }
-  void check_access(const MemoryMap::Found& found, std::uintptr_t address, std::size_t bytes, Access access);
+  void check_access(std::uintptr_t address, std::size_t bytes, Access access);
   template <typename Visit>
   void each_shared_cell(std::uintptr_t address, std::size_t bytes, const Visit& visit);
   [[nodiscard]] std::string where(std::uintptr_t address, std::size_t bytes) const;
 
   struct Open {
+    Open(const MeetingCall& call, int first, Finish finisher);
     Meeting meeting;
     Finish finish;
   };
@@ -130,11 +124,19 @@ class Block {
   Clocks clocks_;
   AsyncMemory async_;
   MemoryMap& memory_;
-  std::vector<Thread> threads_;
+  std::vector<ThreadState> threads_;
   std::vector<std::array<AsyncGroups, kGroupKinds>> groups_;  // of each thread, once one of them has any
   std::vector<std::uint32_t> alive_;                          // of each warp the lanes that have not ended
+  std::array<std::uint32_t, kMostWarps> runnable_{};          // and those of them that do not wait
+  std::array<std::uint32_t, kMostWarps> asking_{};            // or until Thread::ready says so
   std::array<BarrierState, kNamedBarriers> barriers_;
   std::vector<Open> open_;
+  // The warp that runs: its lanes take their turns until none of them can go on.
+  Turn lane_turn_{};
+  int first_ = 0;  // its first thread
+  int lanes_ = 0;
+  int turn_ = 0;    // the next lane's, of lane_turn_
+  int passed_ = 0;  // lanes that could not go on since the last that could
   int running_ = 0;
   const std::byte* stack_ = nullptr;
   std::uint64_t steps_ = 0;  // accesses since the running thread began to run

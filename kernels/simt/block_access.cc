@@ -23,49 +23,51 @@ FindingKind kind_of(Conflict conflict) {
 
 }  // namespace
 
-void Block::check_access(const MemoryMap::Found& found, std::uintptr_t address, std::size_t bytes, Access access) {
+void Block::check_access(std::uintptr_t address, std::size_t bytes, Access access) {
   if (steps_ > kMostSteps) fail(FindingKind::kEndless, "billions of accesses without waiting for another thread");
-  if (found.range == nullptr) {
-    if (found.constant) return;
+  const MemoryMap::Range* const range = memory_.find(address, bytes);
+  if (range == nullptr) {
+    if (access == Access::kRead && memory_.is_constant(address, bytes)) return;
     fail(FindingKind::kOutOfBounds, [&] { return fmt::format("{} {}", word_for(access), where(address, bytes)); });
   }
   int other = -1;
-  const Conflict conflict =
-      found.range->shadow->touch(address - found.range->begin, bytes, access, toucher(found.shared), other);
+  const Conflict conflict = range->shadow->touch(address - range->begin, bytes, access, toucher(range->shared), other);
   if (conflict != Conflict::kNone)
     fail(kind_of(conflict), [&] { return conflict_text(conflict, address, bytes, access, other); });
 }
 
 template <typename Visit>
 void Block::each_shared_cell(std::uintptr_t address, std::size_t bytes, const Visit& visit) {
-  const MemoryMap::Found found = memory_.find(address, bytes, false);
-  if (found.range != nullptr && found.shared) found.range->shadow->each(address - found.range->begin, bytes, visit);
+  const MemoryMap::Range* const range = memory_.find(address, bytes);
+  if (range != nullptr && range->shared) range->shadow->each(address - range->begin, bytes, visit);
 }
 
 void Block::access_async(std::uintptr_t address, std::size_t bytes, Access access) {
   this->access(address, bytes, access);
-  each_shared_cell(address, bytes, [&](Cell& cell, std::size_t offset) {
-    if (access == Access::kWrite) cell.flags = static_cast<std::uint16_t>(cell.flags | Cell::kWriteAsync);
-    if ((cell.flags & Cell::kWriteAsync) != 0) return;
-    if (cell.write_clock > threads_[cell.writer].fence_clock)
+  each_shared_cell(address, bytes, [&](Cell& cell, CellRest& /*rest*/, std::size_t offset) {
+    if (access == Access::kWrite) cell.set(Cell::kWriteAsync);
+    if ((cell.who & Cell::kWriteAsync) != 0) return;
+    if (cell.write_clock > threads_[static_cast<std::size_t>(cell.writer())].fence_clock)
       fail(FindingKind::kFence, [&] {
         return fmt::format("the asynchronous proxy reads {}, which thread {} wrote without fence.proxy.async after",
                            where(reinterpret_cast<std::uintptr_t>(memory_.dynamic()) + offset, 1),
-                           thread_text(cell.writer));
+                           thread_text(cell.writer()));
       });
   });
 }
 
 void Block::set_in_flight(std::uintptr_t address, std::size_t bytes, bool flies) {
-  each_shared_cell(address, bytes, [&](Cell& cell, std::size_t) {
-    const unsigned flags = cell.flags;
-    cell.flags = static_cast<std::uint16_t>(flies ? flags | Cell::kInFlight : flags & ~unsigned{Cell::kInFlight});
+  each_shared_cell(address, bytes, [&](Cell& cell, CellRest& /*rest*/, std::size_t) {
+    cell.clear(Cell::kInFlight);
+    if (flies) cell.set(Cell::kInFlight);
   });
 }
 
 void Block::add_pending_reads(std::uintptr_t address, std::size_t bytes, int change) {
-  each_shared_cell(address, bytes, [&](Cell& cell, std::size_t) {
-    cell.pending_reads = static_cast<std::uint16_t>(static_cast<int>(cell.pending_reads) + change);
+  each_shared_cell(address, bytes, [&](Cell& cell, CellRest& rest, std::size_t) {
+    rest.pending_reads = static_cast<std::uint16_t>(static_cast<int>(rest.pending_reads) + change);
+    cell.clear(Cell::kPendingRead);
+    if (rest.pending_reads != 0) cell.set(Cell::kPendingRead);
   });
 }
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
+#include "kernels/simt/builtin_indices.h"
 #include "kernels/simt/finding.h"
 #include "kernels/simt/language.h"
 
@@ -24,6 +26,17 @@ struct WaitReason {
   const char* text;  // with a place for `value`
   std::uint32_t value = 0;
   const char* name = "";  // and, in front of it, for this
+};
+
+// A thread of the block. Whether it waits or has ended is a bit of its warp's.
+struct ThreadState {
+  Index3 index{};
+  bool product_fence = false;
+  std::uint32_t fence_clock = 0;       // writes up to here are seen by the asynchronous proxy
+  std::function<bool()> ready;         // where it waits until this is true
+  const WaitReason* reason = nullptr;  // once it has waited; on its stack, as is
+  const Site* wait_site = nullptr;
+  Site last_barrier;
 };
 
 // A barrier that some threads have come to.

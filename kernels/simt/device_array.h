@@ -29,6 +29,10 @@ class DeviceMemory {
   void* allocation_ = nullptr;  // of the host, with space around
 };
 
+// Copies to and from a part of some DeviceMemory; both wait for kernels before. Errors: as upload() and download().
+void copy_to_device(void* to, std::span<const std::byte> from);
+void copy_from_device(const void* from, std::span<std::byte> to);
+
 template <typename T>
 class DeviceArray {
  public:

@@ -41,4 +41,14 @@ void DeviceMemory::download(std::span<std::byte> to) const {
   if (!to.empty()) std::memcpy(to.data(), data_, bytes_);
 }
 
+void copy_to_device(void* to, std::span<const std::byte> from) {
+  if (from.empty()) return;
+  std::memcpy(to, from.data(), from.size());
+  MemoryMap::instance().mark_initialised(to, from.size());
+}
+
+void copy_from_device(const void* from, std::span<std::byte> to) {
+  if (!to.empty()) std::memcpy(to.data(), from, to.size());
+}
+
 }  // namespace lastbit::simt

@@ -25,6 +25,7 @@ auto in_every_order(const std::string& what, const Compute& compute) {
       continue;
     }
     for (std::size_t i = 0; i < first.size(); ++i)
+      // Bits are what is compared, of numbers too: NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
       if (std::memcmp(&first[i], &result[i], sizeof(first[i])) != 0)
         throw Finding(FindingKind::kOrder, fmt::format("{}: element {} has other bits in {} order than in {} order",
                                                        what, i, to_string(order), to_string(kOrders.front())));

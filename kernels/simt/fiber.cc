@@ -35,20 +35,10 @@ void tell_stack_is_free([[maybe_unused]] const std::byte* low) {
 #endif
 }
 
-// Boost asks this for a stack and is given one that stays ours.
-struct LentStack {
-  std::byte* low;
-
-  boost::context::stack_context allocate() const {
-    boost::context::stack_context context;
-    context.size = Stacks::kBytes;
-    context.sp = low + Stacks::kBytes;
-    return context;
-  }
-  void deallocate(boost::context::stack_context& /*context*/) const {}
-};
-
 }  // namespace
+
+Fiber* Fiber::leaving_ = nullptr;
+Fiber* Fiber::running_ = nullptr;
 
 Stacks::Stacks() {
   const std::size_t bytes = kStride * kMostThreads;
@@ -64,41 +54,35 @@ Stacks& Stacks::instance() {
   return stacks;
 }
 
-void Fiber::forget() {
-  alignas(boost::context::fiber) std::byte grave[sizeof(boost::context::fiber)];
-  ::new (static_cast<void*>(grave)) boost::context::fiber(std::move(self_));  // never destroyed, so never unwound
+void Fiber::run_jobs() {
+  tell_after_switch(&leaving_->bounds_, &leaving_->bound_bytes_);
+  Fiber& mine = *running_;
+  for (;;) {
+    Fiber* const next = (*mine.job_)();
+    mine.job_ = nullptr;
+    mine.switch_to(*next);
+  }
 }
 
-void Fiber::start(int index, const std::function<void()>* job) {
-  const bool idle = self_ && job_ == nullptr;
+void Fiber::start(int index, const Job* job) {
+  const bool idle = stack_ != nullptr && job_ == nullptr;
   job_ = job;
   if (idle) return;
-  forget();
   std::byte* const low = Stacks::instance().low(index);
   tell_stack_is_free(low);
   stack_ = low;
-  self_ = boost::context::fiber(std::allocator_arg, LentStack{low}, [this](boost::context::fiber&& resumer) {
-    tell_after_switch(&resumer_stack_, &resumer_bytes_);
-    resumer_ = std::move(resumer);
-    for (;;) {
-      (*job_)();
-      job_ = nullptr;
-      pause();
-    }
-    return std::move(resumer_);
-  });
+  bounds_ = low;
+  bound_bytes_ = Stacks::kBytes;
+  std::byte* const top = Stacks::instance().top(index);
+  point_ = new_stack(top, static_cast<std::size_t>(top - low), run_jobs);
 }
 
-void Fiber::resume() {
-  tell_before_switch(stack_, Stacks::kBytes);
-  self_ = std::move(self_).resume();
-  tell_after_switch(nullptr, nullptr);
-}
-
-void Fiber::pause() {
-  tell_before_switch(resumer_stack_, resumer_bytes_);
-  resumer_ = std::move(resumer_).resume();
-  tell_after_switch(&resumer_stack_, &resumer_bytes_);
+void Fiber::switch_to(Fiber& next) {
+  tell_before_switch(next.bounds_, next.bound_bytes_);
+  leaving_ = this;
+  running_ = &next;
+  switch_stack(point_, next.point_);
+  tell_after_switch(&leaving_->bounds_, &leaving_->bound_bytes_);
 }
 
 }  // namespace lastbit::simt

@@ -10,7 +10,7 @@
 namespace lastbit::simt {
 namespace {
 
-inline void on_access(const void* pointer, std::size_t bytes, Access access) {
+[[gnu::always_inline]] inline void on_access(const void* pointer, std::size_t bytes, Access access) {
   Block* const block = Block::current();
   if (block == nullptr) return;
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);

@@ -23,13 +23,16 @@ struct dim3 {
   unsigned y = 1;
   unsigned z = 1;
 };
-using uint3 = dim3;
+struct uint3 {
+  unsigned x, y, z;
+};
 
-// Of the thread that runs; constants to a kernel, so that reading them is no access to memory (builtin_indices.cc).
-extern const dim3 threadIdx;
-extern const dim3 blockIdx;
-extern const dim3 blockDim;
-extern const dim3 gridDim;
+// Of the thread that runs; constants to a kernel, so that reading them is no access to memory (builtin_indices.cc). Not
+// of type dim3, of which a compiler would think that it has to be made at run time, and is no constant.
+extern const uint3 threadIdx;
+extern const uint3 blockIdx;
+extern const uint3 blockDim;
+extern const uint3 gridDim;
 inline constexpr int warpSize = 32;
 
 struct alignas(8) uint2 {

@@ -32,8 +32,10 @@ MemoryMap::MemoryMap() : arena_(shared_arena) {
   static_.bytes = address_of(&_end) - static_.begin;
   static_.shadow = std::make_unique<Shadow>(static_.bytes);
   static_.name = "static shared memory";
+  static_.shared = true;
   dynamic_.begin = address_of(arena_);
   dynamic_.name = "dynamic shared memory";
+  dynamic_.shared = true;
   dynamic_.shadow = std::make_unique<Shadow>(kMostSharedBytes);
   image_.begin = address_of(&__executable_start);
   image_.bytes = static_.begin - image_.begin;
@@ -59,7 +61,7 @@ void MemoryMap::mark_initialised(const void* begin, std::size_t bytes) {
   const Range* range = find_buffer(address_of(begin), bytes);
   core::check(range != nullptr, "a buffer of the executor");
   range->shadow->each(address_of(begin) - range->begin, bytes,
-                      [](Cell& cell, std::size_t) { cell.flags = Cell::kInitialised; });
+                      [](Cell& cell, CellRest& /*rest*/, std::size_t) { cell.who = Cell::kInitialised; });
 }
 
 void MemoryMap::set_arguments(const void* begin, std::size_t bytes) {
@@ -74,14 +76,15 @@ MemoryMap::Range* MemoryMap::find_buffer(std::uintptr_t address, std::size_t siz
   return range->holds(address, size) ? range : nullptr;
 }
 
-MemoryMap::Found MemoryMap::find_elsewhere(std::uintptr_t address, std::size_t size, bool read) {
-  if (Range* const range = find_buffer(address, size)) {
-    recent_[oldest_++ % recent_.size()] = range;
-    return {range, false, false};
-  }
-  const bool constant =
-      address - dynamic_.begin >= kMostSharedBytes && (image_.holds(address, size) || arguments_.holds(address, size));
-  return {nullptr, false, read && constant};
+MemoryMap::Range* MemoryMap::find_elsewhere(std::uintptr_t address, std::size_t size) {
+  Range* const range = find_buffer(address, size);
+  if (range != nullptr) recent_[oldest_++ % recent_.size()] = range;
+  return range;
+}
+
+bool MemoryMap::is_constant(std::uintptr_t address, std::size_t size) const {
+  const bool in_arena = address - dynamic_.begin < kMostSharedBytes;
+  return !in_arena && (image_.holds(address, size) || arguments_.holds(address, size));
 }
 
 MemoryPlace MemoryMap::place(std::uintptr_t address) const {

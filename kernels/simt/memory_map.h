@@ -34,9 +34,11 @@ class MemoryMap {
     std::size_t bytes = 0;
     std::string name;
     std::unique_ptr<Shadow> shadow;
+    bool shared = false;
 
     [[nodiscard]] bool holds(std::uintptr_t address, std::size_t size) const {
-      return address >= begin && address - begin <= bytes && size <= bytes - (address - begin);
+      const std::uintptr_t offset = address - begin;  // huge where the address is before
+      return offset < bytes && size <= bytes - offset;
     }
   };
 
@@ -46,20 +48,17 @@ class MemoryMap {
   void remove_buffer(const void* begin);
   void mark_initialised(const void* begin, std::size_t bytes);
 
-  // The range that a kernel may touch which has [address, address + size), null if there is none: where the bytes are
-  // of constants and `read`, `constant` is true then. Short, because it runs at every access.
-  struct Found {
-    Range* range = nullptr;
-    bool shared = false;
-    bool constant = false;
-  };
-  [[nodiscard]] Found find(std::uintptr_t address, std::size_t size, bool read) {
-    if (static_.holds(address, size)) return {&static_, true, false};
-    if (dynamic_.holds(address, size)) return {&dynamic_, true, false};
+  // The range that a kernel may touch which has [address, address + size), null if there is none. Short, because it
+  // runs at every access.
+  [[nodiscard]] Range* find(std::uintptr_t address, std::size_t size) {
+    if (static_.holds(address, size)) return &static_;
+    if (dynamic_.holds(address, size)) return &dynamic_;
     for (Range* const recent : recent_)
-      if (recent->holds(address, size)) return {recent, false, false};
-    return find_elsewhere(address, size, read);
+      if (recent->holds(address, size)) return recent;
+    return find_elsewhere(address, size);
   }
+  // Whether a kernel may read, though not write, what is there.
+  [[nodiscard]] bool is_constant(std::uintptr_t address, std::size_t size) const;
   [[nodiscard]] MemoryPlace place(std::uintptr_t address) const;
 
   // The block's dynamic shared memory: `bytes` of the arena, which begins at a multiple of 1024 bytes.
@@ -70,7 +69,7 @@ class MemoryMap {
  private:
   MemoryMap();
 
-  [[nodiscard]] Found find_elsewhere(std::uintptr_t address, std::size_t size, bool read);
+  [[nodiscard]] Range* find_elsewhere(std::uintptr_t address, std::size_t size);
   [[nodiscard]] Range* find_buffer(std::uintptr_t address, std::size_t size);
 
   std::vector<std::unique_ptr<Range>> buffers_;  // by address

@@ -8,110 +8,121 @@ namespace lastbit::simt {
 namespace {
 
 // The cell's fields are of another block: keeps what matters of it. Shared memory begins anew with each block.
-void begin_block(Cell& cell, const Toucher& by) {
-  unsigned kept = 0;
+void begin_block(Cell& cell, CellRest& rest, const Toucher& by) {
+  std::uint32_t kept = 0;
   if (!by.shared) {
-    kept = cell.flags & Cell::kInitialised;
+    const std::uint32_t flags = cell.flags();
+    kept = flags & Cell::kInitialised;
     if (cell.serial >= by.first_serial) {
-      const unsigned flags = cell.flags;
       kept |= flags & (Cell::kOthersRead | Cell::kOthersWrote | Cell::kOthersAtomic);
       if ((flags & Cell::kRead) != 0) kept |= Cell::kOthersRead;
       if ((flags & Cell::kWritten) != 0)
         kept |= (flags & Cell::kWriteAtomic) != 0 ? Cell::kOthersAtomic : Cell::kOthersWrote;
     }
   }
-  cell.flags = static_cast<std::uint16_t>(kept);
-  cell.pending_reads = 0;
+  cell.who = kept;
+  rest.pending_reads = 0;
   cell.serial = by.serial;
 }
 
-void set(Cell& cell, unsigned flags) { cell.flags = static_cast<std::uint16_t>(cell.flags | flags); }
-void clear(Cell& cell, unsigned flags) { cell.flags = static_cast<std::uint16_t>(cell.flags & ~flags); }
-
-Conflict check_read(Cell& cell, const Toucher& by, int& other) {
-  if ((cell.flags & Cell::kInFlight) != 0) return Conflict::kInFlight;
-  if ((cell.flags & Cell::kInitialised) == 0) return Conflict::kUninitialised;
-  if ((cell.flags & (Cell::kOthersWrote | Cell::kOthersAtomic)) != 0) return Conflict::kOtherBlockWrote;
-  other = cell.writer;
-  if ((cell.flags & Cell::kWritten) != 0 && !by.clocks.before(cell.writer, cell.write_clock, by.thread))
+Conflict check_read(Cell& cell, CellRest& rest, const Toucher& by, int& other) {
+  if ((cell.who & Cell::kInFlight) != 0) return Conflict::kInFlight;
+  if ((cell.who & Cell::kInitialised) == 0) return Conflict::kUninitialised;
+  if ((cell.who & (Cell::kOthersWrote | Cell::kOthersAtomic)) != 0) return Conflict::kOtherBlockWrote;
+  other = cell.writer();
+  if ((cell.who & Cell::kWritten) != 0 && !by.clocks.before(other, cell.write_clock, by.thread))
     return Conflict::kAfterWrite;
-  if ((cell.flags & Cell::kRead) != 0 && cell.reader[0] != by.thread) {
-    cell.reader[1] = cell.reader[0];
-    cell.read_clock[1] = cell.read_clock[0];
-    set(cell, Cell::kReadTwice);
+  if ((cell.who & Cell::kRead) != 0 && cell.reader() != by.thread) {
+    rest.reader = static_cast<std::uint16_t>(cell.reader());
+    rest.read_clock = cell.read_clock;
+    cell.set(Cell::kReadTwice);
   }
-  cell.reader[0] = static_cast<std::uint16_t>(by.thread);
-  cell.read_clock[0] = by.clock;
-  set(cell, Cell::kRead);
+  cell.set_reader(by.thread, by.clock);
+  cell.set(Cell::kRead);
   return Conflict::kNone;
 }
 
-Conflict check_write(Cell& cell, bool atomic, const Toucher& by, int& other) {
-  if ((cell.flags & Cell::kInFlight) != 0) return Conflict::kInFlight;
-  if (cell.pending_reads != 0) return Conflict::kPendingRead;
-  if (atomic && (cell.flags & Cell::kInitialised) == 0) return Conflict::kUninitialised;
-  if ((cell.flags & Cell::kOthersWrote) != 0 || (!atomic && (cell.flags & Cell::kOthersAtomic) != 0))
+Conflict check_write(Cell& cell, const CellRest& rest, bool atomic, const Toucher& by, int& other) {
+  const std::uint32_t flags = cell.flags();
+  if ((flags & Cell::kInFlight) != 0) return Conflict::kInFlight;
+  if ((flags & Cell::kPendingRead) != 0) return Conflict::kPendingRead;
+  if (atomic && (flags & Cell::kInitialised) == 0) return Conflict::kUninitialised;
+  if ((flags & Cell::kOthersWrote) != 0 || (!atomic && (flags & Cell::kOthersAtomic) != 0))
     return Conflict::kOtherBlockWrote;
-  if ((cell.flags & Cell::kOthersRead) != 0) return Conflict::kOtherBlockRead;
-  const bool both_atomic = atomic && (cell.flags & Cell::kWriteAtomic) != 0;
-  other = cell.writer;
-  if ((cell.flags & Cell::kWritten) != 0 && !both_atomic && !by.clocks.before(cell.writer, cell.write_clock, by.thread))
+  if ((flags & Cell::kOthersRead) != 0) return Conflict::kOtherBlockRead;
+  const bool both_atomic = atomic && (flags & Cell::kWriteAtomic) != 0;
+  other = cell.writer();
+  if ((flags & Cell::kWritten) != 0 && !both_atomic && !by.clocks.before(other, cell.write_clock, by.thread))
     return Conflict::kAfterWrite;
-  for (const int i : {0, 1}) {
-    if ((cell.flags & (i == 0 ? Cell::kRead : Cell::kReadTwice)) == 0) break;
-    other = cell.reader[i];
-    if (!by.clocks.before(other, cell.read_clock[i], by.thread)) return Conflict::kAfterRead;
-  }
-  cell.writer = static_cast<std::uint16_t>(by.thread);
-  cell.write_clock = by.clock;
-  clear(cell, Cell::kRead | Cell::kReadTwice | Cell::kWriteAtomic | Cell::kWriteAsync);
-  set(cell, Cell::kWritten | Cell::kInitialised);
-  if (atomic) set(cell, Cell::kWriteAtomic);
+  other = cell.reader();
+  if ((flags & Cell::kRead) != 0 && !by.clocks.before(other, cell.read_clock, by.thread)) return Conflict::kAfterRead;
+  other = rest.reader;
+  if ((flags & Cell::kReadTwice) != 0 && !by.clocks.before(other, rest.read_clock, by.thread))
+    return Conflict::kAfterRead;
+  cell.set_writer(by.thread, by.clock);
+  cell.clear(Cell::kRead | Cell::kReadTwice | Cell::kWriteAtomic | Cell::kWriteAsync);
+  cell.set(Cell::kWritten | Cell::kInitialised);
+  if (atomic) cell.set(Cell::kWriteAtomic);
   return Conflict::kNone;
 }
 
-Conflict touch_cell(Cell& cell, Access access, const Toucher& by, int& other) {
-  if (cell.serial != by.serial) begin_block(cell, by);
-  if (access == Access::kRead) return check_read(cell, by, other);
-  return check_write(cell, access == Access::kAtomic, by, other);
+Conflict touch_cell(Cell& cell, CellRest& rest, Access access, const Toucher& by, int& other) {
+  if (cell.serial != by.serial) begin_block(cell, rest, by);
+  if (access == Access::kRead) return check_read(cell, rest, by, other);
+  return check_write(cell, rest, access == Access::kAtomic, by, other);
 }
 
 }  // namespace
 
-void Shadow::Free::operator()(Cell* cells) const { std::free(cells); }
+void Shadow::Free::operator()(void* cells) const { std::free(cells); }
 
-Shadow::Cells Shadow::make_cells(std::size_t count) {
-  auto* const cells = static_cast<Cell*>(std::calloc(count, sizeof(Cell)));
+template <typename T>
+Shadow::Array<T> Shadow::make_array(std::size_t count) {
+  auto* const cells = static_cast<T*>(std::calloc(slot(count), sizeof(T)));
   if (cells == nullptr) throw std::bad_alloc();
-  return Cells(cells);
+  return Array<T>(cells);
 }
 
-Shadow::Shadow(std::size_t bytes) : words_(make_cells(bytes / 4 + 1)), bytes_(make_cells(bytes / 4 * 4 + 4)) {}
+Shadow::Shadow(std::size_t bytes)
+    : words_(make_array<Cell>(bytes / 4 + 1)),
+      words_rest_(make_array<CellRest>(bytes / 4 + 1)),
+      bytes_(make_array<Cell>(bytes / 4 * 4 + 4)),
+      bytes_rest_(make_array<CellRest>(bytes / 4 * 4 + 4)) {}
 
 void Shadow::split(std::size_t word) {
-  Cell& cell = words_[word];
-  if ((cell.flags & Cell::kSplit) != 0) return;
-  for (std::size_t i = 0; i < 4; ++i) bytes_[4 * word + i] = cell;
-  set(cell, Cell::kSplit);
+  Cell& cell = words_[slot(word)];
+  if ((cell.who & Cell::kSplit) != 0) return;
+  for (std::size_t i = 4 * word; i < 4 * word + 4; ++i) {
+    bytes_[slot(i)] = cell;
+    bytes_rest_[slot(i)] = words_rest_[slot(word)];
+  }
+  cell.set(Cell::kSplit);
 }
 
 Conflict Shadow::touch_part(std::size_t offset, std::size_t bytes, Access access, const Toucher& by, int& other) {
   split(offset / 4);
-  for (std::size_t i = offset; i < offset + bytes; ++i)
-    if (const Conflict conflict = touch_cell(bytes_[i], access, by, other); conflict != Conflict::kNone)
-      return conflict;
-  if (bytes == 4 && access == Access::kWrite) words_[offset / 4] = bytes_[offset];  // one history from here on
+  for (std::size_t i = offset; i < offset + bytes; ++i) {
+    const Conflict conflict = touch_cell(bytes_[slot(i)], bytes_rest_[slot(i)], access, by, other);
+    if (conflict != Conflict::kNone) return conflict;
+  }
+  if (bytes == 4 && access == Access::kWrite) {  // one history from here on
+    words_[slot(offset / 4)] = bytes_[slot(offset)];
+    words_rest_[slot(offset / 4)] = bytes_rest_[slot(offset)];
+  }
   return Conflict::kNone;
 }
 
 Conflict Shadow::touch(std::size_t offset, std::size_t bytes, Access access, const Toucher& by, int& other) {
+  if (touch_part_quickly(offset, bytes, access, by)) return Conflict::kNone;
   const std::size_t end = offset + bytes;
   for (std::size_t at = offset; at < end;) {
     const std::size_t part = std::min(end - at, 4 - at % 4);
-    Cell& word = words_[at / 4];
-    if (by.shared && word.serial != by.serial) begin_block(word, by);  // nothing of another block's is left
-    const bool whole = part == 4 && (word.flags & Cell::kSplit) == 0;
-    const Conflict conflict = whole ? touch_cell(word, access, by, other) : touch_part(at, part, access, by, other);
+    Cell& word = words_[slot(at / 4)];
+    CellRest& rest = words_rest_[slot(at / 4)];
+    if (by.shared && word.serial != by.serial) begin_block(word, rest, by);  // nothing of another block's is left
+    const bool whole = part == 4 && (word.who & Cell::kSplit) == 0;
+    const Conflict conflict =
+        whole ? touch_cell(word, rest, access, by, other) : touch_part(at, part, access, by, other);
     if (conflict != Conflict::kNone) return conflict;
     at += part;
   }

@@ -5,6 +5,13 @@
 namespace lastbit::simt {
 namespace {
 
+struct Shuffle {
+  std::uint64_t value;
+  std::uint64_t result;
+  int source;
+  bool present;
+};
+
 void exchange(const Meeting& meeting) {
   for (int lane = 0; lane < kWarpLanes; ++lane) {
     auto* const mine = meeting.payload<Shuffle>(lane);
@@ -44,13 +51,15 @@ void nothing(const Meeting& /*meeting*/) {}
 
 int this_lane() { return Block::current()->thread() % kWarpLanes; }
 
-void shuffle(Shuffle& mine, const char* name, unsigned mask, Site site) {
+std::uint64_t shuffle(const char* name, unsigned mask, std::uint64_t bits, int source, Site site) {
+  Shuffle mine{bits, 0, source, false};
   meet({name, kWarpLanes, mask, &mine, false, site}, exchange);
   if (!mine.present)
     Block::current()->fail(FindingKind::kWarp, [&] {
-      return fmt::format("{} at {} reads lane {}, which does not take part: mask {:#x}", name, site.text(), mine.source,
+      return fmt::format("{} at {} reads lane {}, which does not take part: mask {:#x}", name, site.text(), source,
                          mask);
     });
+  return mine.result;
 }
 
 std::uint32_t ballot(const char* name, unsigned mask, bool predicate, std::uint32_t& present, Site site) {

@@ -11,24 +11,18 @@ namespace lastbit::simt {
 
 [[nodiscard]] int this_lane();
 
-// value of lane `source(own lane)` within segments of `width` lanes.
-struct Shuffle {
-  std::uint64_t value;
-  int source;
-  std::uint64_t result;
-  bool present;
-};
-void shuffle(Shuffle& mine, const char* name, unsigned mask, Site site);
+// `bits` of lane `source`.
+[[nodiscard]] std::uint64_t shuffle(const char* name, unsigned mask, std::uint64_t bits, int source, Site site);
 
+// In registers, which are no memory to be watched.
 template <typename T>
 T shuffled(const char* name, unsigned mask, T value, int source, Site site) {
   static_assert(sizeof(T) <= sizeof(std::uint64_t));
-  Shuffle mine{0, source, 0, false};
-  std::memcpy(&mine.value, &value, sizeof(T));
-  shuffle(mine, name, mask, site);
-  T result;
-  std::memcpy(&result, &mine.result, sizeof(T));
-  return result;
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = shuffle(name, mask, bits, source, site);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
 }
 
 // Bit i: lane i came with a true predicate.

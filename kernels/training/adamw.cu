@@ -14,7 +14,8 @@ struct Element {
 };
 
 // One element, operation by operation as train/adamw_loop.cc.
-__device__ Element step_element(const Element& old, float gradient, const AdamwFactors& f) {
+__device__ Element step_element(const Element& old, float unscaled, const AdamwFactors& f) {
+  const float gradient = unscaled * f.gradient_scale;
   const float m = f.beta1 * bf16_value(old.first) + f.one_less_beta1 * gradient;
   const float v = f.beta2 * bf16_value(old.second) + f.one_less_beta2 * gradient * gradient;
   const std::uint16_t first = bf16_code(m);

@@ -58,7 +58,7 @@ __global__ void cross_entropy_v0(LossArrays arrays) {
   const float log_sum_exp = largest + logf(sum);
   store_loss(arrays, token, log_sum_exp);
   const std::int64_t target = arrays.targets[token];
-  const float weight = target < 0 ? 0 : __fdiv_rn(1, static_cast<float>(count));
+  const float weight = target < 0 ? 0 : __fdiv_rn(arrays.share, static_cast<float>(count));
   for (int j = 0; j < arrays.vocabulary; ++j) {
     const std::size_t at = begin + static_cast<std::size_t>(j);
     store_gradient(arrays, at, target < 0 ? 0 : gradient_of(arrays, at, j == target, log_sum_exp, weight));
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads) cross_entropy_rows(LossArrays arrays
   const float log_sum_exp = largest + logf(sum);
   if (thread == 0) store_loss(arrays, token, log_sum_exp);
   const std::int64_t target = arrays.targets[token];
-  const float weight = target < 0 ? 0 : __fdiv_rn(1, targets);
+  const float weight = target < 0 ? 0 : __fdiv_rn(arrays.share, targets);
   for (int j = thread; j < arrays.vocabulary; j += kThreads) {
     const std::size_t at = begin + static_cast<std::size_t>(j);
     store_gradient(arrays, at, target < 0 ? 0 : gradient_of(arrays, at, j == target, log_sum_exp, weight));

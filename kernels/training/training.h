@@ -14,11 +14,12 @@ struct LossArrays {
   const std::int64_t* targets;  // [tokens], -1: none
   float* nll;                   // [tokens], 0 without a target
   float* log_sum_exp;           // [tokens]
-  void* gradient;               // [tokens, vocabulary], of the mean over tokens with a target; 0 without
+  void* gradient;               // [tokens, vocabulary], of `share` times the mean over tokens with a target; 0 without
   bool bf16_logits;
   bool bf16_gradient;
   int tokens;
   int vocabulary;
+  float share = 1;
 };
 void cross_entropy(const LossArrays& arrays, Version version);
 
@@ -30,7 +31,8 @@ struct AdamwFactors {
   float step_size;
   float second_correction;
   float epsilon;
-  bool from_rounded;  // the weights are moved by the rounded moments
+  bool from_rounded;         // the weights are moved by the rounded moments
+  float gradient_scale = 1;  // the gradient is multiplied by it first
 };
 // FP32 weights and BF16 moments, [count] each; a new array may be the old one.
 struct AdamwArrays {

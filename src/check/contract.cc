@@ -114,7 +114,7 @@ const std::vector<Contract>& contract_registry() {
   static const std::vector<Contract> kRegistry = [] {
     std::vector<Contract> all;
     for (auto* family : {gemm_contracts, quantize_contracts, layer_contracts, attention_contracts, router_contracts,
-                         expert_contracts, training_contracts}) {
+                         expert_contracts, gradient_contracts, routing_gradient_contracts, training_contracts}) {
       std::vector<Contract> contracts = family();
       all.insert(all.end(), std::make_move_iterator(contracts.begin()), std::make_move_iterator(contracts.end()));
     }

@@ -14,6 +14,8 @@ namespace lastbit::check {
 [[nodiscard]] std::vector<Contract> attention_contracts();
 [[nodiscard]] std::vector<Contract> router_contracts();
 [[nodiscard]] std::vector<Contract> expert_contracts();
+[[nodiscard]] std::vector<Contract> gradient_contracts();
+[[nodiscard]] std::vector<Contract> routing_gradient_contracts();
 [[nodiscard]] std::vector<Contract> training_contracts();
 
 // Values of input_families() as a tensor of a float dtype; `purpose` names the array.

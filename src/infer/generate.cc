@@ -21,17 +21,22 @@ std::int64_t next_token(const Tensor& logits, const SamplingRule& rule, double u
 
 std::vector<std::int64_t> generate(const model::Transformer& model, std::span<const std::int64_t> prompt,
                                    const GenerateOptions& options) {
-  const std::int64_t positions = model.config().max_position_embeddings;
+  model::KeyValueCache cache(model.config().num_hidden_layers);
+  return generate([&](const Tensor& ids) { return model.decode(ids, cache); }, model.config().max_position_embeddings,
+                  prompt, options);
+}
+
+std::vector<std::int64_t> generate(const Decode& decode, std::int64_t positions, std::span<const std::int64_t> prompt,
+                                   const GenerateOptions& options) {
   if (prompt.empty()) core::fail_input("generate: an empty prompt, expected at least one token");
   if (std::ssize(prompt) >= positions)
     core::fail_input("generate: a prompt of {} tokens, expected fewer than the model's {} positions", prompt.size(),
                      positions);
   const core::RandomStream random(options.seed, "generate");
-  model::KeyValueCache cache(model.config().num_hidden_layers);
   Tensor ids = Tensor::from<std::int64_t>({1, std::ssize(prompt)}, prompt);
   std::vector<std::int64_t> tokens;
   while (std::ssize(tokens) < options.max_tokens && std::ssize(prompt) + std::ssize(tokens) < positions) {
-    const Tensor logits = model.decode(ids, cache);
+    const Tensor logits = decode(ids);
     const std::int64_t token = next_token(logits, options.sampling, uniform(random, tokens.size()));
     if (token == options.end_token) break;
     tokens.push_back(token);

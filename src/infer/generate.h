@@ -25,4 +25,10 @@ struct GenerateOptions {
 [[nodiscard]] std::vector<std::int64_t> generate(const model::Transformer& model, std::span<const std::int64_t> prompt,
                                                  const GenerateOptions& options);
 
+// The same with logits from elsewhere: decode(ids [1, S]) gives those behind the last of the tokens so far, the last
+// `vocabulary` values of its result; `positions` of the model.
+using Decode = std::function<tensor::Tensor(const tensor::Tensor& ids)>;
+[[nodiscard]] std::vector<std::int64_t> generate(const Decode& decode, std::int64_t positions,
+                                                 std::span<const std::int64_t> prompt, const GenerateOptions& options);
+
 }  // namespace lastbit::infer

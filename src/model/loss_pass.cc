@@ -9,6 +9,7 @@
 #include "model/language_head.h"
 #include "model/mtp.h"
 #include "model/tap_names.h"
+#include "model/token_ids.h"
 #include "model/transformer.h"
 #include "ops/embedding.h"
 
@@ -34,7 +35,7 @@ LossResult Transformer::loss_and_gradients(const Tensor& given_ids, const LossOp
                                            Gradients& gradients) const {
   Taps taps(require_taps(options.taps, gradient_tap_names(), config_), options.watch);
   const Tensor ids = given_ids.contiguous();
-  check_ids(ids);
+  check_token_ids(ids, config_.vocab_size);
   if (ids.dim(1) < 2)
     core::fail_input("loss: found sequences of 1 token, expected at least 2: there is no next token to predict");
   if (options.mtp && !weights_.has_mtp())

@@ -14,6 +14,7 @@
 #include "model/config_file.h"
 #include "model/language_head.h"
 #include "model/tap_names.h"
+#include "model/token_ids.h"
 #include "model/weight_specs.h"
 #include "ops/embedding.h"
 
@@ -75,19 +76,6 @@ bool Transformer::is_mtp_weight(const std::string& name) const {
 std::vector<std::string> Transformer::tap_names() const { return forward_tap_names(config_, weights_.has_mtp()); }
 std::vector<std::string> Transformer::gradient_tap_names() const { return loss_tap_names(config_, weights_.has_mtp()); }
 
-void Transformer::check_ids(const Tensor& ids) const {
-  if (ids.dtype() != DType::kI64 || ids.rank() != 2 || ids.size() == 0)
-    core::fail_input("token ids: found {} {}, expected i64 [B, S] with at least one token", name(ids.dtype()),
-                     tensor::to_string(ids.shape()));
-  const auto values = ids.values<std::int64_t>();
-  for (std::int64_t i = 0; i < ids.size(); ++i) {
-    const std::int64_t id = values[static_cast<std::size_t>(i)];
-    if (id < 0 || id >= config_.vocab_size)
-      core::fail_input("token ids: [{}, {}] is {}, expected 0 to {} (vocab_size {})", i / ids.dim(1), i % ids.dim(1),
-                       id, config_.vocab_size - 1, config_.vocab_size);
-  }
-}
-
 TokenLayout Transformer::layout_of(const Tensor& ids, const std::vector<std::int64_t>& documents) const {
   return documents.empty() ? plain_layout(ids.dim(0), ids.dim(1)) : packed_layout(ids.dim(0), ids.dim(1), documents);
 }
@@ -111,7 +99,7 @@ Tensor Transformer::embed(const Tensor& ids, const PassContext& context) const {
 tensor::NamedTensors Transformer::forward(const Tensor& given_ids, const ForwardOptions& options) const {
   Taps taps(require_taps(options.taps, tap_names(), config_));
   const Tensor ids = given_ids.contiguous();
-  check_ids(ids);
+  check_token_ids(ids, config_.vocab_size);
   const bool loss_wanted = taps.wants("loss") || taps.wants_prefix("mtp.");
   if (loss_wanted && ids.dim(1) < 2)
     core::fail_input("tap 'loss': found sequences of 1 token, expected at least 2: there is no next token to predict");
@@ -184,7 +172,7 @@ void Transformer::tap_medusa(const Tensor& ids, const Tensor& normed, const Pass
 
 Tensor Transformer::decode(const Tensor& given_ids, KeyValueCache& cache, MlaForm mla_form) const {
   const Tensor ids = given_ids.contiguous();
-  check_ids(ids);
+  check_token_ids(ids, config_.vocab_size);
   const TokenLayout layout = plain_layout(ids.dim(0), ids.dim(1), cache.tokens());
   const ops::RopeTables rope = rope_for(layout);
   Taps no_taps;

@@ -101,7 +101,6 @@ class Transformer {
   [[nodiscard]] Gradients zero_gradients() const;
 
  private:
-  void check_ids(const tensor::Tensor& ids) const;
   [[nodiscard]] TokenLayout layout_of(const tensor::Tensor& ids, const std::vector<std::int64_t>& documents) const;
   [[nodiscard]] ops::RopeTables rope_for(const TokenLayout& layout) const;
   [[nodiscard]] tensor::Tensor embed(const tensor::Tensor& ids, const PassContext& context) const;

@@ -43,15 +43,22 @@ struct Seconds {
   double checkpoints = 0;
 };
 
+// Bits are those of a device, too.
+json recipe_of(const TrainConfig& config, const RunOptions& options) {
+  json all = recipe(config);
+  if (options.device) all["device"] = options.device_name;
+  return all;
+}
+
 class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : config_(config),
         options_(options),
-        recipe_(recipe(config)),
+        recipe_(recipe_of(config, options)),
         checkpoints_(config.output + "/checkpoints", config.record.checkpoints_kept),
         from_(start_point()),
-        trainer_(config) {
+        trainer_(config, options.device) {
     if (from_) trainer_.restore(load_train_state(*from_, recipe_), *from_);
     make_output_folder(config.output);
     io::write_text_file(config.output + "/config.json", config.written.dump(1) + "\n");
@@ -152,13 +159,15 @@ class Run {
   void save() {
     if (saved_step_ == trainer_.state().step) return;
     const Clock::time_point start = Clock::now();
+    trainer_.collect();
     checkpoints_.save(trainer_.state(), recipe_);
     if (!trace_.steps.empty()) io::save_routing_trace(trace_path(), trace_);
     saved_step_ = trainer_.state().step;
     seconds_.checkpoints += seconds_from(start);
   }
 
-  void save_model(const std::string& folder, bool ema) const {
+  void save_model(const std::string& folder, bool ema) {
+    trainer_.collect();
     make_output_folder(folder);
     io::save_weight_directory(folder, trainer_.export_weights(ema));
     io::write_text_file(folder + "/config.json",
@@ -182,6 +191,7 @@ class Run {
     const std::string path = checkpoints_.path_before_failure(trainer_.state().step);
     const Clock::time_point start = Clock::now();
     checkpoints_.make();
+    trainer_.collect();
     save_train_state(path, trainer_.state(), recipe_);
     write_report();
     seconds_.checkpoints += seconds_from(start);

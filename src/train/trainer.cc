@@ -99,6 +99,23 @@ void append_choices(const NamedTensors& taps, const std::vector<std::int64_t>& l
     }
 }
 
+// What a device has not, and what would be left out in silence.
+void require_device_options(const TrainConfig& config, const model::ModelConfig& model) {
+  const auto require = [](bool fine, const char* key, const char* found, const char* expected) {
+    if (!fine) core::fail_input("{}: found {}, expected {} on a device; --device cpu has it", key, found, expected);
+  };
+  const model::BalanceOptions& balance = model.balance;
+  const bool auxiliary = model.aux_loss_alpha > 0 || balance.device_alpha > 0 || balance.communication_alpha > 0 ||
+                         balance.gshard_alpha > 0 || balance.switch_alpha > 0 || balance.z_coefficient > 0;
+  require(!config.balance.auxiliary_losses || !auxiliary, "balance.auxiliary_losses", "true with losses in the model",
+          "false");
+  require(config.optimiser.bf16_moments, "optimiser.moments", "fp32", "bf16");
+  require(config.ema_decay == 0, "ema_decay", "an average of the weights", "0");
+  require(config.record.shadow_every == 0, "record.shadow_every", "more than 0", "0");
+  require(config.record.routing_trace_every == 0, "record.routing_trace_every", "more than 0", "0");
+  require(config.recompute == model::Recompute{}, "recompute", "parts of the backward pass", "none");
+}
+
 void check_tensors(const NamedTensors& found, const NamedTensors& expected, const std::string& what,
                    const std::string& path) {
   for (const auto& [name, tensor] : expected) {
@@ -119,7 +136,7 @@ void copy_into(NamedTensors& to, const NamedTensors& from) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainConfig& config)
+Trainer::Trainer(const TrainConfig& config, const MakeStepDevice& make_device)
     : config_(config),
       model_object_(model_object_of(config)),
       model_(make_model(config, model_object_)),
@@ -137,6 +154,12 @@ Trainer::Trainer(const TrainConfig& config)
     state_.first_moments[spec.name] = Tensor::zeros(moment, spec.shape);
     state_.second_moments[spec.name] = Tensor::zeros(moment, spec.shape);
   }
+  if (!make_device) return;
+  require_device_options(config, model_.config());
+  const std::int64_t sequences = std::max(config.batch.ramp.first, config.batch.ramp.last);
+  device_ = make_device({model_.config(), model_.numerics(), model_.weights().has_mtp(), config.batch.micro_sequences,
+                         config.data.sequence_tokens, sequences / config.batch.micro_sequences});
+  device_->put(state_);
 }
 
 void Trainer::restore(const TrainState& state, const std::string& path) {
@@ -153,6 +176,13 @@ void Trainer::restore(const TrainState& state, const std::string& path) {
   state_.step = state.step;
   state_.tokens = state.tokens;
   state_.position = state.position;
+  device_is_ahead_ = false;
+  if (device_) device_->put(state_);
+}
+
+void Trainer::collect() {
+  if (device_is_ahead_) device_->fetch(state_);
+  device_is_ahead_ = false;
 }
 
 std::vector<std::int64_t> Trainer::moe_layers() const {
@@ -224,20 +254,72 @@ void Trainer::run_micro_batch(std::int64_t micro, std::int64_t first_row, const 
   if (!std::isfinite(result.loss)) fail_diverged(micro, rows.ids, options, fmt::format("the loss is {}", result.loss));
   if (has_non_finite(gradients_)) fail_diverged(micro, rows.ids, options, "a gradient is not finite");
   report.loss += result.loss;
-  report.main_loss += mean_of(result.main);
-  report.mtp_loss.resize(result.mtp.size());
-  for (std::size_t depth = 0; depth < result.mtp.size(); ++depth) report.mtp_loss[depth] += mean_of(result.mtp[depth]);
+  add_losses({result.main, result.mtp}, report);
   add_routing(result, report);
   if (extras.choices != nullptr && !layers.empty()) append_choices(result.taps, layers, *extras.choices);
 }
 
-void Trainer::optimise(StepReport& report, std::int64_t micro_batches) {
+void Trainer::add_losses(const MicroBatchLoss& losses, StepReport& report) const {
+  report.main_loss += mean_of(losses.main);
+  report.mtp_loss.resize(losses.mtp.size());
+  for (std::size_t depth = 0; depth < losses.mtp.size(); ++depth) report.mtp_loss[depth] += mean_of(losses.mtp[depth]);
+}
+
+double Trainer::gradient_sum_norm() const {
   std::vector<std::span<const float>> all;
   for (const auto& [name, gradient] : gradients_.tensors()) all.push_back(gradient.values<float>());
-  const double share = 1 / static_cast<double>(micro_batches);
-  report.gradient_norm = gradient_norm<float>(all) * share;
+  return gradient_norm<float>(all);
+}
+
+StepPasses Trainer::run_on_device(std::int64_t micro_batches, StepReport& report) {
+  std::vector<TokenRows> batches;
+  for (std::int64_t micro = 0; micro < micro_batches; ++micro)
+    batches.push_back(
+        windows_.read(state_.position + micro * config_.batch.micro_sequences, config_.batch.micro_sequences));
+  const std::optional<model::MtpOptions> mtp = loss_options().mtp;
+  report.mtp_weight = mtp ? mtp->weight : 0;
+  StepPasses passes;
+  try {
+    passes = device_->run_passes(batches, mtp);
+  } catch (const core::Error& error) {
+    if (error.kind() != core::ErrorKind::kInput) throw;
+    throw DivergenceError(fmt::format("step {}: {}", state_.step + 1, error.what()));
+  }
+  for (const MicroBatchLoss& losses : passes.losses) {
+    add_losses(losses, report);
+    report.loss += mean_of(losses.main) + (mtp ? model::mtp_loss(losses.mtp, losses.main, *mtp) : 0);
+  }
+  std::vector<std::int64_t> layers = moe_layers();
+  for (std::int64_t depth = 0; std::ssize(layers) < std::ssize(passes.loads); ++depth)
+    layers.push_back(model_.config().num_hidden_layers + depth);
+  for (std::size_t i = 0; i < passes.loads.size(); ++i) {
+    LayerLoad& layer = report.layers.emplace_back();
+    layer.layer = layers[i];
+    layer.load = passes.loads[i];
+  }
+  return passes;
+}
+
+// The optimiser's figures of the report, from the norm of the gradients' sum over micro-batches.
+void Trainer::set_update(StepReport& report, double norm, std::int64_t micro_batches) const {
+  report.gradient_norm = norm * (1 / static_cast<double>(micro_batches));
   report.clip_factor = clip_factor(report.gradient_norm, config_.optimiser.clip_norm);
   report.learning_rate = learning_rate(config_.learning_rate, state_.step, static_cast<double>(state_.tokens));
+}
+
+void Trainer::optimise_on_device(const StepReport& report, const StepPasses& passes, std::int64_t micro_batches) {
+  StepUpdate update;
+  update.rule = config_.optimiser.adamw;
+  update.step = {state_.step + 1, report.learning_rate, report.clip_factor * (1 / static_cast<double>(micro_batches))};
+  update.decays = decays_;
+  update.bias_rate = report.bias_rate;
+  update.bias_tolerance = config_.balance.bias_tolerance;
+  device_is_ahead_ = true;
+  device_->update(update, passes);
+}
+
+void Trainer::optimise(const StepReport& report, std::int64_t micro_batches) {
+  const double share = 1 / static_cast<double>(micro_batches);
   const AdamWStep step{state_.step + 1, report.learning_rate, report.clip_factor * share};
   AdamWRule plain = config_.optimiser.adamw;
   plain.weight_decay = 0;
@@ -285,7 +367,9 @@ StepReport Trainer::step(const StepExtras& extras) {
   const std::int64_t micro_batches = report.sequences / config_.batch.micro_sequences;
   gradients_.clear();
   const Clock::time_point before_passes = Clock::now();
-  for (std::int64_t micro = 0; micro < micro_batches; ++micro)
+  StepPasses of_device;
+  if (device_) of_device = run_on_device(micro_batches, report);
+  for (std::int64_t micro = 0; micro < micro_batches && !device_; ++micro)
     run_micro_batch(micro, state_.position + micro * config_.batch.micro_sequences, extras, report);
   const Clock::time_point after_passes = Clock::now();
   const auto count = static_cast<double>(micro_batches);
@@ -300,9 +384,14 @@ StepReport Trainer::step(const StepExtras& extras) {
   }
   const double share = static_cast<double>(state_.tokens) / static_cast<double>(config_.total_tokens);
   report.bias_rate = share < config_.balance.bias_until ? config_.balance.bias_rate : 0;
-  optimise(report, micro_batches);
-  update_biases(report);
-  update_ema();
+  set_update(report, device_ ? of_device.gradient_norm : gradient_sum_norm(), micro_batches);
+  if (device_) {
+    optimise_on_device(report, of_device, micro_batches);
+  } else {
+    optimise(report, micro_batches);
+    update_biases(report);
+    update_ema();
+  }
   scales_.end_step();
   state_.histories = scales_.histories();
   report.step = ++state_.step;
@@ -314,21 +403,25 @@ StepReport Trainer::step(const StepExtras& extras) {
   return report;
 }
 
+double Trainer::loss_of(const Tensor& ids) const {
+  if (device_) return device_->loss(ids);
+  model::ForwardOptions options;
+  options.taps = {"loss"};
+  ops::DelayedScales scales = scales_;  // what is held out leaves no trace
+  options.scales = &scales;
+  return static_cast<double>(model_.forward(ids, options).at("loss").values<float>()[0]);
+}
+
 std::optional<Trainer::Evaluation> Trainer::evaluate() const {
   const Tensor& ids = windows_.validation().ids;
   if (windows_.validation().rows() == 0) return std::nullopt;
   const std::int64_t width = ids.dim(1);
   Evaluation result;
-  model::ForwardOptions options;
-  options.taps = {"loss"};
-  ops::DelayedScales scales = scales_;  // what is held out leaves no trace
-  options.scales = &scales;
   double nll = 0;
   for (std::int64_t row = 0; row < ids.dim(0); row += config_.batch.micro_sequences) {
     const Tensor part = ids.slice(0, row, std::min(row + config_.batch.micro_sequences, ids.dim(0))).contiguous();
     const auto targets = part.dim(0) * (width - 1);
-    const NamedTensors taps = model_.forward(part, options);
-    nll += static_cast<double>(taps.at("loss").values<float>()[0]) * static_cast<double>(targets);
+    nll += loss_of(part) * static_cast<double>(targets);
     result.targets += targets;
   }
   std::int64_t bytes = 0;

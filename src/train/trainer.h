@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "core/error.h"
 #include "model/transformer.h"
 #include "ops/shadow.h"
+#include "train/step_device.h"
 #include "train/token_windows.h"
 #include "train/train_config.h"
 #include "train/train_state.h"
@@ -65,13 +67,16 @@ class Trainer {
  public:
   // Weights are drawn from the seed, or read from init_from. Errors: as model, TokenWindows and find_numerics report;
   // the policy fp64 is unsupported: masters are FP32.
-  explicit Trainer(const TrainConfig& config);
+  // `make_device`: passes and optimiser run there. Errors beside: options that a device does not have.
+  explicit Trainer(const TrainConfig& config, const MakeStepDevice& make_device = {});
 
   // One step. Errors: DivergenceError naming step, micro-batch, layer and tensor.
   [[nodiscard]] StepReport step(const StepExtras& extras = {});
 
   [[nodiscard]] bool finished() const { return state_.step >= config_.total_steps; }
+  // With a device: weights and moments as they were when collect() was last called.
   [[nodiscard]] const TrainState& state() const { return state_; }
+  void collect();
   // Continues from a checkpoint. Errors (bad input): tensors that are missing, too many, or of other shapes or types.
   void restore(const TrainState& state, const std::string& path);
 
@@ -96,7 +101,13 @@ class Trainer {
   [[noreturn]] void fail_diverged(std::int64_t micro, const tensor::Tensor& ids, model::LossOptions options,
                                   const std::string& reason);
   void add_routing(const model::LossResult& result, StepReport& report) const;
-  void optimise(StepReport& report, std::int64_t micro_batches);
+  [[nodiscard]] StepPasses run_on_device(std::int64_t micro_batches, StepReport& report);
+  void add_losses(const MicroBatchLoss& losses, StepReport& report) const;
+  [[nodiscard]] double loss_of(const tensor::Tensor& ids) const;
+  [[nodiscard]] double gradient_sum_norm() const;
+  void set_update(StepReport& report, double norm, std::int64_t micro_batches) const;
+  void optimise(const StepReport& report, std::int64_t micro_batches);
+  void optimise_on_device(const StepReport& report, const StepPasses& passes, std::int64_t micro_batches);
   void update_biases(const StepReport& report);
   void update_ema();
 
@@ -109,6 +120,8 @@ class Trainer {
   std::map<std::string, bool> decays_;  // by weight
   ops::DelayedScales scales_;
   TrainState state_;
+  std::unique_ptr<StepDevice> device_;  // or null
+  bool device_is_ahead_ = false;        // of state_'s weights and moments
 };
 
 }  // namespace lastbit::train

@@ -87,8 +87,38 @@ INSTANTIATE_TEST_SUITE_P(
                       Candidate{"permute", "permute_true"}, Candidate{"unpermute", "unpermute_true"},
                       Candidate{"dispatch_ranks", "dispatch_true"}, Candidate{"combine_ranks", "combine_true"},
                       Candidate{"combine_ranks", "combine_true", {{"wire", "f32"}}},
+                      Candidate{"rms_norm_backward", "rms_norm_backward_true", {}, {{1, 2}, {33, 512}}},
+                      Candidate{"swiglu_backward", "swiglu_backward_true"},
+                      Candidate{"mla_prefill_backward", "mla_prefill_backward_true", {}, {{1, 2, 1}, {7, 9, 2}}},
+                      Candidate{"router_backward", "router_backward_true"},
+                      Candidate{"unpermute_backward", "unpermute_backward_true", {}, {{17, 40, 8, 2}}},
+                      Candidate{"embedding_backward", "embedding_backward_true", {}, {{40, 7, 9}}},
                       Candidate{"cross_entropy", "cross_entropy_true"}, Candidate{"adamw", "adamw_true"}),
     [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.symbol); });
+
+// What a user's files may hold: indices beyond what they point into.
+TEST(GradientContracts, RefuseIndicesOutOfRange) {
+  const auto expect_error = [](const char* name, tensor::Shape sizes, const char* array, std::int64_t index,
+                               const std::string& says) {
+    const Contract& contract = find_contract(name);
+    const ContractSettings settings = contract_settings(contract, {});
+    tensor::NamedTensors inputs = contract.draw({"normal", std::move(sizes), 1, settings});
+    tensor::Tensor changed = inputs.at(array).clone();
+    changed.mutable_values<std::int64_t>()[0] = index;
+    inputs[array] = changed;
+    try {
+      (void)contract.expect(inputs, settings);
+      FAIL() << name;
+    } catch (const core::Error& error) {
+      EXPECT_EQ(error.what(), says);
+    }
+  };
+  expect_error("router_backward", {3, 16}, "topk_idx", 16, "router_backward: topk_idx has 16, expected 0 to 15");
+  expect_error("router_backward", {3, 16}, "topk_idx", -1, "router_backward: topk_idx has -1, expected 0 to 15");
+  expect_error("unpermute_backward", {3, 4, 8, 2}, "row_of_slot", 6,
+               "unpermute_backward: row_of_slot has 6, expected -1 to 5");
+  expect_error("embedding_backward", {3, 4, 8}, "ids", 8, "embedding_backward: ids has 8, expected 0 to 7");
+}
 
 struct Wrong {
   Candidate candidate;
@@ -202,6 +232,22 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"unpermute", "unpermute_descending"}, kValues, "matches experts added in descending order in 100 %"},
         Wrong{{"combine_ranks", "combine_descending"}, kValues, "matches ranks added in descending order in 100 %"},
         Wrong{{"combine_ranks", "combine_without_ranks"}, kValues, "matches all experts added one after the other"},
+        Wrong{{"rms_norm_backward", "rms_norm_backward_no_mean", {}, {{5, 70}}},
+              kValues,
+              "matches the gradient of the mean square left out in 100 %"},
+        Wrong{{"swiglu_backward", "swiglu_backward_sigmoid"},
+              kValues,
+              "matches the sigmoid for the derivative of silu in 100 %"},
+        Wrong{{"mla_prefill_backward", "mla_prefill_backward_no_dots", {}, {{7, 9, 2}}},
+              kValues,
+              "matches the sum of dout out left out in 100 %"},
+        Wrong{{"router_backward", "router_backward_no_mean", {}, {{7, 64}}},
+              kValues,
+              "matches the sum of the chosen affinities taken for a constant in 100 %"},
+        Wrong{{"unpermute_backward", "unpermute_backward_padding_left", {}, {{17, 40, 8, 2}}},
+              FindingKind::kUninitialised,
+              "elements are never written"},
+        Wrong{{"embedding_backward", "embedding_backward_last_token", {}, {{40, 7, 9}}}, kValues, "dtable: "},
         Wrong{{"cross_entropy", "cross_entropy_mean_over_all"}, kValues, "matches the mean taken over all tokens"},
         Wrong{{"adamw", "adamw_no_decay"}, kValues, "matches no weight decay in 100 %"}),
     [](const auto& of) { return fmt::format("{}_{}", of.index, of.param.candidate.symbol); });

@@ -24,6 +24,23 @@ __device__ inline unsigned pack_pair(std::uint16_t low, std::uint16_t high) {
 // Two codes beside each other, at an even element.
 __device__ inline unsigned load_pair(const std::uint16_t* codes) { return *reinterpret_cast<const unsigned*>(codes); }
 
+constexpr int kEight = 8;  // codes of 16 bytes
+
+__device__ inline uint4 pack_eight(const std::uint16_t (&codes)[kEight]) {
+  return uint4{pack_pair(codes[0], codes[1]), pack_pair(codes[2], codes[3]), pack_pair(codes[4], codes[5]),
+               pack_pair(codes[6], codes[7])};
+}
+// Eight neighbours from `from` on, zeros from `count` on: one load where they all count and the address allows it.
+__device__ inline uint4 load_eight(const std::uint16_t* from, int count) {
+  if (count >= kEight && reinterpret_cast<std::uintptr_t>(from) % sizeof(uint4) == 0)
+    return *reinterpret_cast<const uint4*>(from);
+  std::uint16_t codes[kEight];
+#pragma unroll
+  for (int i = 0; i < kEight; ++i) codes[i] = i < count ? from[i] : std::uint16_t{0};
+  return pack_eight(codes);
+}
+__device__ inline void store_eight(std::uint16_t* to, const uint4& codes) { *reinterpret_cast<uint4*>(to) = codes; }
+
 // Rows [0, 16) and columns [col, col + 16) of a row-major matrix.
 __device__ inline void load_a(unsigned (&a)[4], const std::uint16_t* matrix, int stride, int col) {
   const LanePlace place = lane_place();

@@ -1,0 +1,12 @@
+// The GPU of this machine as a place for `lastbit doctor --gpu`.
+#pragma once
+
+#include "kernels/doctor/doctor.h"
+
+namespace lastbit::cuda {
+
+// The first GPU that CUDA shows (CUDA_VISIBLE_DEVICES chooses), with the registry's kernels and cuBLASLt's products as
+// candidates. Errors: kUnsupported, with what to do, where there is none or no kernel is compiled for it.
+[[nodiscard]] kernels::DoctorPlace gpu_place(const std::vector<kernels::KnownGpu>& known);
+
+}  // namespace lastbit::cuda

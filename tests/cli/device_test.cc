@@ -1,0 +1,132 @@
+// --device of lastbit run, train and generate.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "io/arrays.h"
+#include "io/atomic_file.h"
+#include "support/cli.h"
+#include "support/shared.h"
+
+namespace lastbit {
+namespace {
+
+using testing::CliResult;
+using testing::expect_one_line_error;
+using testing::run_cli;
+
+class DeviceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const nlohmann::json config{{"model_type", "deepseek_v3"},
+                                {"vocab_size", 32},
+                                {"hidden_size", 16},
+                                {"intermediate_size", 24},
+                                {"num_hidden_layers", 2},
+                                {"num_nextn_predict_layers", 1},
+                                {"num_attention_heads", 2},
+                                {"num_key_value_heads", 2},
+                                {"q_lora_rank", 8},
+                                {"kv_lora_rank", 8},
+                                {"qk_nope_head_dim", 4},
+                                {"qk_rope_head_dim", 4},
+                                {"v_head_dim", 4},
+                                {"n_routed_experts", 4},
+                                {"n_shared_experts", 1},
+                                {"num_experts_per_tok", 2},
+                                {"moe_intermediate_size", 8},
+                                {"first_k_dense_replace", 1},
+                                {"n_group", 2},
+                                {"topk_group", 1},
+                                {"max_position_embeddings", 64}};
+    io::write_text_file(dir_.file("config.json"), config.dump());
+    const CliResult made = run_cli({"init", dir_.file("config.json"), "--seed", "5", "--out", model()});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+  }
+
+  [[nodiscard]] std::string model() const { return dir_.file("model"); }
+  [[nodiscard]] CliResult run(const std::string& device, const std::vector<std::string>& more) const {
+    std::vector<std::string> args{"run", model(), "--token-ids", "1,2,3,31,0,7", "--device", device};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_cli(args);
+  }
+  // The figure at the end of the line that begins so.
+  static double figure(const CliResult& result, const std::string& line) {
+    const std::size_t at = result.out.find(line + " ");
+    EXPECT_NE(at, std::string::npos) << line << " in:\n" << result.out << result.err;
+    return at == std::string::npos ? 0 : std::stod(result.out.substr(at + line.size()));
+  }
+
+  testing::TempDir dir_;
+};
+
+TEST_F(DeviceTest, FlagsOfTheReferenceAloneAreRefused) {
+  expect_one_line_error(run("simt", {"--loss", "--documents", "2,4"}), 2,
+                        {"run: --documents is of the CPU's reference alone, expected --device cpu with it"});
+  expect_one_line_error(run("gpu", {"--loss"}), 2, {"--device", "gpu", "cpu", "cuda", "simt"});
+}
+
+// Here is no GPU, or there are no kernels.
+TEST_F(DeviceTest, CudaWithoutAGpuIsTheCpuAndSaysSo) {
+  const CliResult result = run("cuda", {"--loss"});
+  if (result.err.empty()) GTEST_SKIP() << "a GPU";
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.err.find("--device cuda: no GPU: "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("; running on the CPU"), std::string::npos) << result.err;
+  EXPECT_EQ(result.out, run("cpu", {"--loss"}).out);
+}
+
+#if defined(LASTBIT_EXECUTOR)
+TEST_F(DeviceTest, RunOnTheExecutorIsTheReferences) {
+  const std::vector<std::string> devices{"simt", "cpu"};
+  std::vector<CliResult> results;
+  std::vector<tensor::NamedTensors> gradients;
+  for (const std::string& device : devices) {
+    const std::string file = dir_.file(device + ".npz");
+    results.push_back(run(device, {"--loss", "--grads", file}));
+    ASSERT_EQ(results.back().exit_code, 0) << results.back().err;
+    gradients.push_back(io::load_arrays(file));
+  }
+  for (const char* line : {"loss", "loss, with gradients", "loss, with MTP as paper", "loss, with MTP as hf"})
+    EXPECT_NEAR(figure(results[0], line), figure(results[1], line), 1e-5) << line;
+  ASSERT_EQ(gradients[0].size(), gradients[1].size());
+  for (const auto& [name, expected] : gradients[1]) {
+    const auto found = gradients[0].at(name).values<float>();
+    double distance = 0;
+    double norm = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      distance = std::hypot(distance, static_cast<double>(found[i] - expected.values<float>()[i]));
+      norm = std::hypot(norm, static_cast<double>(expected.values<float>()[i]));
+    }
+    EXPECT_LE(distance, 2e-5 * norm) << name;
+  }
+}
+
+TEST_F(DeviceTest, DryRunPrintsWhatTheDeviceTakes) {
+  const CliResult forward = run("cuda", {"--loss", "--dry-run", "--numerics", "bf16"});
+  EXPECT_EQ(forward.exit_code, 0) << forward.err;
+  EXPECT_EQ(forward.err, "");
+  for (const char* part : {"weights, FP32", "weights, BF16 and FP8 for products", "activations", "total"})
+    EXPECT_NE(forward.out.find(part), std::string::npos) << forward.out;
+  EXPECT_EQ(forward.out.find("gradients"), std::string::npos) << forward.out;
+  const CliResult backward = run("simt", {"--grads", dir_.file("g.npz"), "--dry-run"});
+  EXPECT_NE(backward.out.find("gradients"), std::string::npos) << backward.out;
+}
+
+TEST_F(DeviceTest, GeneratesTheSameText) {
+  const auto text = [](const std::string& device) {
+    return run_cli({"generate", "--prompt", "def", "--max-tokens", "2", "--temperature", "0", "--device", device}).out;
+  };
+  EXPECT_EQ(text("simt"), text("cpu"));
+}
+#else
+TEST_F(DeviceTest, SimtNeedsTheExecutor) {
+  expect_one_line_error(run("simt", {"--loss"}), 4, {"--device"});
+}
+#endif
+
+}  // namespace
+}  // namespace lastbit
