@@ -1,5 +1,5 @@
 // The products of linear layers, alone or one a group of rows as experts are, on any GPU. Arrays are the device's,
-// row-major, of any size and alignment; each function launches one kernel; errors as launch().
+// row-major, of any alignment; m and n are at least 1; each function launches one kernel; errors as launch().
 #pragma once
 
 #include <cstdint>
