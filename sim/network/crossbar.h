@@ -43,7 +43,7 @@ class Crossbar {
   std::vector<std::uint32_t> port_;
   CrossbarClocks clocks_;  // by link of levels_
   // Readings of the owner's clock at which flows are done, infinity where a link owns no flow: [links][other side].
-  std::vector<double> finish_;
+  PortValues finish_;
   std::vector<std::size_t> row_;
   std::vector<std::uint32_t> number_;   // of the flow between two ports: [first side][second side]
   std::vector<std::uint32_t> rescans_;  // links whose first flow is gone, since the last settle()

@@ -22,8 +22,8 @@ CrossbarLevels::CrossbarLevels(const std::vector<double>& first, const std::vect
   s.width[1] = whole_blocks(first.size());
   const std::size_t links = s.width[0] + s.width[1];
   s.capacity.assign(links, 1);
-  std::copy(first.begin(), first.end(), s.capacity.begin());
-  std::copy(second.begin(), second.end(), s.capacity.begin() + static_cast<std::ptrdiff_t>(s.width[1]));
+  std::ranges::copy(first, s.capacity.data());
+  std::ranges::copy(second, s.capacity.data() + s.width[1]);
   s.residual = s.capacity;
   s.owned.assign(links, 0);
   s.share.assign(links, 0);

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/network/port_values.h"
+
 namespace lastbit::sim::network {
 
 // Links stand in the order in which they are full. A flow is owned by the earlier of its two links, whose level it has,
@@ -23,11 +25,11 @@ namespace lastbit::sim::network {
 // What an update works on. Sides are rounded up to whole blocks.
 struct CrossbarState {
   std::size_t width[2] = {0, 0};  // links across from one of the first side, of the second
-  std::vector<double> capacity;
-  std::vector<double> residual;  // capacity less the levels of flows that others own
-  std::vector<double> owned;     // flows that the link owns
-  std::vector<double> share;     // 1 / owned, of links that own flows
-  std::vector<double> level;     // as residuals of the other side have it
+  PortValues capacity;
+  PortValues residual;  // capacity less the levels of flows that others own
+  PortValues owned;     // flows that the link owns
+  PortValues share;     // 1 / owned, of links that own flows
+  PortValues level;     // as residuals of the other side have it
   std::vector<std::uint32_t> order;
   std::vector<std::uint32_t> position;  // in the order
   std::size_t words = 0;                // of a link in owns
@@ -54,8 +56,8 @@ class CrossbarLevels {
   void update();
 
   // By link: levels; the number of flows that have it: of none, the link is not full.
-  [[nodiscard]] const std::vector<double>& level() const { return state_.level; }
-  [[nodiscard]] const std::vector<double>& owned() const { return state_.owned; }
+  [[nodiscard]] const PortValues& level() const { return state_.level; }
+  [[nodiscard]] const PortValues& owned() const { return state_.owned; }
   [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {
     return state_.position[from] < state_.position[to];
   }

@@ -28,8 +28,8 @@ HWY_INLINE void subtract_where(double* HWY_RESTRICT to, const std::uint64_t* HWY
     const std::size_t end = std::min(count, begin + 64);
     for (std::size_t i = begin; i < end; i += hn::Lanes(d), word >>= hn::Lanes(d)) {
       const auto where = hn::RebindMask(d, hn::TestBit(hn::Set(u, word), bit_of_lane));
-      const auto before = hn::LoadU(d, to + i);
-      hn::StoreU(hn::IfThenElse(where, hn::Sub(before, change), before), d, to + i);
+      const auto before = hn::Load(d, to + i);
+      hn::Store(hn::IfThenElse(where, hn::Sub(before, change), before), d, to + i);
     }
   }
 }
@@ -37,14 +37,14 @@ HWY_INLINE void subtract_where(double* HWY_RESTRICT to, const std::uint64_t* HWY
 double least(const double* values, std::size_t count) {
   const hn::CappedTag<double, kCrossbarBlock> d;
   const std::size_t lanes = hn::Lanes(d);
-  auto lowest = hn::LoadU(d, values);
+  auto lowest = hn::Load(d, values);
   auto other = lowest;  // two, so that one need not wait for the other
   std::size_t i = 0;
   for (; i + 2 * lanes <= count; i += 2 * lanes) {
-    lowest = hn::Min(lowest, hn::LoadU(d, values + i));
-    other = hn::Min(other, hn::LoadU(d, values + i + lanes));
+    lowest = hn::Min(lowest, hn::Load(d, values + i));
+    other = hn::Min(other, hn::Load(d, values + i + lanes));
   }
-  for (; i < count; i += lanes) lowest = hn::Min(lowest, hn::LoadU(d, values + i));
+  for (; i < count; i += lanes) lowest = hn::Min(lowest, hn::Load(d, values + i));
   return hn::GetLane(hn::MinOfLanes(d, hn::Min(lowest, other)));
 }
 
@@ -54,7 +54,7 @@ std::size_t find_equal(const double* values, std::size_t begin, std::size_t coun
   for (; begin < count && begin % hn::Lanes(d) != 0; ++begin)
     if (values[begin] == value) return begin;
   for (; begin < count; begin += hn::Lanes(d)) {
-    const auto found = hn::FindFirstTrue(d, hn::Eq(hn::LoadU(d, values + begin), wanted));
+    const auto found = hn::FindFirstTrue(d, hn::Eq(hn::Load(d, values + begin), wanted));
     if (found >= 0) return begin + static_cast<std::size_t>(found);
   }
   return count;
@@ -64,21 +64,21 @@ void advance_clocks(CrossbarClocks& clocks, const double* level, const double* o
   const hn::CappedTag<double, kCrossbarBlock> d;
   const auto now = hn::Set(d, now_s);
   for (std::size_t i = 0; i < clocks.level.size(); i += hn::Lanes(d)) {
-    const auto before = hn::LoadU(d, &clocks.level[i]);
-    const auto after = hn::LoadU(d, level + i);
-    const auto full = hn::Gt(hn::LoadU(d, owned + i), hn::Zero(d));
+    const auto before = hn::Load(d, &clocks.level[i]);
+    const auto after = hn::Load(d, level + i);
+    const auto full = hn::Gt(hn::Load(d, owned + i), hn::Zero(d));
     const auto moves = hn::And(full, hn::Ne(before, after));
-    const auto since = hn::LoadU(d, &clocks.service_s[i]);
-    const auto service = hn::LoadU(d, &clocks.service[i]);
+    const auto since = hn::Load(d, &clocks.service_s[i]);
+    const auto service = hn::Load(d, &clocks.service[i]);
     const auto reading = hn::Add(service, hn::Mul(before, hn::Sub(now, since)));
     const auto service_now = hn::IfThenElse(moves, reading, service);
     const auto since_now = hn::IfThenElse(moves, now, since);
-    const auto left = hn::Sub(hn::LoadU(d, &clocks.earliest[i]), service_now);
-    hn::StoreU(hn::IfThenElse(moves, after, before), d, &clocks.level[i]);
-    hn::StoreU(service_now, d, &clocks.service[i]);
-    hn::StoreU(since_now, d, &clocks.service_s[i]);
+    const auto left = hn::Sub(hn::Load(d, &clocks.earliest[i]), service_now);
+    hn::Store(hn::IfThenElse(moves, after, before), d, &clocks.level[i]);
+    hn::Store(service_now, d, &clocks.service[i]);
+    hn::Store(since_now, d, &clocks.service_s[i]);
     const auto finish = hn::Add(since_now, hn::Div(left, after));
-    hn::StoreU(hn::IfThenElse(full, finish, hn::Inf(d)), d, &clocks.finish_s[i]);
+    hn::Store(hn::IfThenElse(full, finish, hn::Inf(d)), d, &clocks.finish_s[i]);
   }
 }
 

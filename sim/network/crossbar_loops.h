@@ -2,26 +2,24 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
 #include "sim/network/crossbar_levels.h"
+#include "sim/network/port_values.h"
 
 namespace lastbit::sim::network {
 
-// How many doubles the loops take at a time at most: lengths are multiples of it.
-inline constexpr std::size_t kCrossbarBlock = 8;
-
+// Lengths are multiples of kCrossbarBlock, and arrays are aligned as PortValues are.
 [[nodiscard]] double least(const double* values, std::size_t count);
 // The first place from `begin` on that holds the value; `count` without one.
 [[nodiscard]] std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value);
 
 // By link: clocks that run at the link's level and say what each of its flows has had since the start.
 struct CrossbarClocks {
-  std::vector<double> level;
-  std::vector<double> service;  // the reading at service_s
-  std::vector<double> service_s;
-  std::vector<double> earliest;  // reading at which the first of the link's flows is done; infinity without one
-  std::vector<double> finish_s;  // when that is
+  PortValues level;
+  PortValues service;  // the reading at service_s
+  PortValues service_s;
+  PortValues earliest;  // reading at which the first of the link's flows is done; infinity without one
+  PortValues finish_s;  // when that is
 
   explicit CrossbarClocks(std::size_t links);
   [[nodiscard]] double at(std::size_t link, double now_s) const {
