@@ -19,6 +19,11 @@ double prefill_operations(const tensor::Shape& sizes) {
   return 2 * (192 + 128) * pairs * size_of(sizes, 2);
 }
 
+// The products of the way back for the same pairs: four of 192 elements and three of 128.
+double prefill_backward_operations(const tensor::Shape& sizes) {
+  return prefill_operations(sizes) / (192 + 128) * (4 * 192 + 3 * 128);
+}
+
 // A latent of 576 elements is the key, its first 512 the value.
 double decode_operations(const tensor::Shape& sizes) { return 2 * (576 + 512) * product_operations(sizes) / 2; }
 
@@ -50,7 +55,13 @@ std::optional<TimedCase> timed_case(const std::string& contract) {
       {"permute", {{512, 7168, 256, 8}, no_operations}},
       {"unpermute", {{512, 7168, 256, 8}, no_operations}},
       {"cross_entropy", {{128, 129280}, no_operations}},
-      {"adamw", {{4194304}, no_operations}}};
+      {"adamw", {{4194304}, no_operations}},
+      {"rms_norm_backward", {{1024, 7168}, no_operations}},
+      {"swiglu_backward", {{1024, 2048}, no_operations}},
+      {"mla_prefill_backward", {{256, 256, 16}, prefill_backward_operations, Rate::kBf16}},
+      {"router_backward", {{4096, 256}, no_operations}},
+      {"unpermute_backward", {{512, 7168, 256, 8}, no_operations}},
+      {"embedding_backward", {{1024, 1024, 16384}, no_operations}}};
   const auto found = entries.find(contract);
   if (found == entries.end()) return std::nullopt;
   const Entry& entry = found->second;
