@@ -123,9 +123,7 @@ TEST_F(DeviceTest, GeneratesTheSameText) {
   EXPECT_EQ(text("simt"), text("cpu"));
 }
 #else
-TEST_F(DeviceTest, SimtNeedsTheExecutor) {
-  expect_one_line_error(run("simt", {"--loss"}), 4, {"--device"});
-}
+TEST_F(DeviceTest, SimtNeedsTheExecutor) { expect_one_line_error(run("simt", {"--loss"}), 4, {"--device"}); }
 #endif
 
 }  // namespace

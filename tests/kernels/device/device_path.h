@@ -25,6 +25,16 @@ inline model::ModelConfig tiny_config(const nlohmann::json& changes = nlohmann::
   return model::parse_model_config(object, path);
 }
 
+// Four layers as tiny's, but small: for what takes the executor long.
+inline model::ModelConfig small_config() {
+  return tiny_config({{"vocab_size", 128},
+                      {"hidden_size", 64},
+                      {"intermediate_size", 96},
+                      {"n_routed_experts", 8},
+                      {"num_experts_per_tok", 2},
+                      {"moe_intermediate_size", 48}});
+}
+
 // Initial weights four times as large, so that scores and choices turn on them, and gains and routing biases that are
 // not all alike.
 inline tensor::NamedTensors drawn_weights(const model::ModelConfig& config) {
