@@ -40,7 +40,7 @@ void run_fp8(const DeviceCall& call) {
 std::vector<kernels::Candidate> library_products() {
   const auto product = [](kernels::ContractKernel kernel) {
     const check::Contract& contract = kernels::product_within_magnitudes(kernel.contract);
-    return kernels::Candidate{std::move(kernel), kernels::Version::kTuned, &contract, "cublaslt"};
+    return kernels::Candidate{std::move(kernel), kernels::Version::kTuned, &contract, "cublaslt", {}};
   };
   // Any GPU has BF16. cuBLASLt scales blocks on Hopper alone; a Blackwell has other blocks (MX).
   return {product({"bf16_gemm", "bf16_gemm_nt_cublaslt", kernels::kPortable, refuse_bf16, run_bf16}),

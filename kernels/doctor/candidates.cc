@@ -51,10 +51,16 @@ check::Contract within_magnitudes(const std::string& name, Expect expect) {
 
 std::vector<Candidate> registry_candidates() {
   std::vector<Candidate> all;
-  for (const ContractKernel& kernel : kernel_registry())
+  for (ContractKernel kernel : kernel_registry()) {
+    check::OpSettings settings;
+    if (kernel.contract == "bf16_gemm") {
+      settings = {{"unit", "ampere_mma"}};
+      kernel.architectures = "sm_80";
+    }
     for (const Version version : {Version::kObvious, Version::kTuned})
-      all.push_back(
-          {kernel, version, &check::find_contract(kernel.contract), version == Version::kObvious ? "v0" : "tuned"});
+      all.push_back({kernel, version, &check::find_contract(kernel.contract),
+                     version == Version::kObvious ? "v0" : "tuned", settings});
+  }
   return all;
 }
 

@@ -13,10 +13,12 @@ struct Candidate {
   ContractKernel kernel;
   Version version = Version::kTuned;
   const check::Contract* contract = nullptr;
-  std::string version_name;  // "v0", "tuned", or the library's
+  std::string version_name;         // "v0", "tuned", or the library's
+  check::OpSettings settings = {};  // beside what holds without
 };
 
-// Both versions of every kernel of the registry.
+// Both versions of every kernel of the registry. One that multiplies by mma.sync is held to unit ampere_mma, and so
+// runs on sm_80 and its kin alone: the same instruction of a later GPU has other bits.
 [[nodiscard]] std::vector<Candidate> registry_candidates();
 
 // Contract fp8_gemm or bf16_gemm for a library that adds in an order of its own, so that no bits can be promised: each

@@ -107,7 +107,7 @@ KernelRow examine_kernel(const DoctorPlace& place, const Candidate& candidate, s
   }
   check::ValidationRequest request;
   request.contract = candidate.contract;
-  request.settings = check::contract_settings(*candidate.contract, {});
+  request.settings = check::contract_settings(*candidate.contract, candidate.settings);
   request.seed = seed;
   const check::Implementation implementation = place.run_on(candidate.kernel, candidate.version);
   try {

@@ -100,10 +100,10 @@ class Shadow {
     cell.set_writer(by.thread, by.clock);
     return true;
   }
-  // Likewise for bytes of one word that is split already.
+  // Likewise for some bytes of a word that is split already; a write of all four joins them again.
   bool touch_part_quickly(std::size_t offset, std::size_t bytes, Access access, const Toucher& by) {
     const Cell& word = words_[slot(offset / 4)];
-    if (access == Access::kAtomic || (word.who & Cell::kSplit) == 0 || offset % 4 + bytes > 4 ||
+    if (access == Access::kAtomic || bytes >= 4 || (word.who & Cell::kSplit) == 0 || offset % 4 + bytes > 4 ||
         (by.shared && word.serial != by.serial))
       return false;
     for (std::size_t at = offset; at < offset + bytes; ++at)
