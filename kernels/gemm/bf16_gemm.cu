@@ -66,18 +66,45 @@ __device__ void scatter_eight(std::uint16_t* to, const uint4& codes) {
   for (int i = 0; i < kEight; ++i) to[i * kStride] = static_cast<std::uint16_t>(pairs[i / 2] >> (16 * (i % 2)));
 }
 
-// Rows [row, row + rows) by [k, k + depth) of an operand, zeros outside; a row of the tile runs along K.
-__device__ void load_tile(Tile& tile, const Operand& operand, int row, int rows, int k, int depth) {
+// A thread's share of a tile on its way from memory: vectors of eight along the stride of 1.
+constexpr int kVectors = kTile * kDepth / kEight / kThreads;
+struct TilePart {
+  uint4 codes[kVectors];
+};
+// Where vector i of this thread begins in a tile.
+struct VectorPlace {
+  int row;
+  int k;
+};
+__device__ VectorPlace vector_place(int i, bool along_k) {
+  const int index = static_cast<int>(threadIdx.x) + i * kThreads;
+  if (along_k) return {index / (kDepth / kEight), index % (kDepth / kEight) * kEight};
+  return {index % (kTile / kEight) * kEight, index / (kTile / kEight)};
+}
+
+// Rows [row, row + rows) by [k, k + depth) of an operand, zeros outside.
+__device__ TilePart fetch_tile(const Operand& operand, int row, int rows, int k, int depth) {
   const bool along_k = operand.k_stride == 1;
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth / kEight; i += kThreads) {
-    const int r = along_k ? i / (kDepth / kEight) : i % (kTile / kEight) * kEight;
-    const int c = along_k ? i % (kDepth / kEight) * kEight : i / (kTile / kEight);
-    const std::uint16_t* const from = operand.data + static_cast<std::size_t>(row + r) * operand.row_stride +
-                                      static_cast<std::size_t>(k + c) * operand.k_stride;
+  TilePart part;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const VectorPlace place = vector_place(i, along_k);
+    const std::uint16_t* const from = operand.data + static_cast<std::size_t>(row + place.row) * operand.row_stride +
+                                      static_cast<std::size_t>(k + place.k) * operand.k_stride;
+    const int count = along_k ? (place.row < rows ? depth - place.k : 0) : (place.k < depth ? rows - place.row : 0);
+    part.codes[i] = load_eight(from, count);
+  }
+  return part;
+}
+// A row of the tile runs along K.
+__device__ void store_tile(Tile& tile, const TilePart& part, bool along_k) {
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const VectorPlace place = vector_place(i, along_k);
     if (along_k)
-      store_eight(&tile[r][c], load_eight(from, r < rows ? depth - c : 0));
+      store_eight(&tile[place.row][place.k], part.codes[i]);
     else
-      scatter_eight(&tile[r][c], load_eight(from, c < depth ? rows - r : 0));
+      scatter_eight(&tile[place.row][place.k], part.codes[i]);
   }
 }
 
@@ -102,10 +129,11 @@ __device__ void multiply_tiles(const Tile& tile_a, const Tile& tile_b, int row, 
   }
 }
 
-// Tiles of 64 x 64 outputs, four warps of 32 x 32, operands by way of shared memory.
+// Tiles of 64 x 64 outputs, four warps of 32 x 32, operands by way of two stages of shared memory: the next step of K
+// is under way to registers while the tensor cores work on this one.
 __global__ void __launch_bounds__(kThreads) bf16_gemm_tiles(Bf16Gemm gemm) {
-  alignas(16) __shared__ std::uint16_t tile_a[kTile][kStride];
-  alignas(16) __shared__ std::uint16_t tile_b[kTile][kStride];
+  alignas(16) __shared__ std::uint16_t tiles_a[2][kTile][kStride];
+  alignas(16) __shared__ std::uint16_t tiles_b[2][kTile][kStride];
   const GemmPlace place = place_of_block(gemm, kTile, kTile);
   if (place.rows <= 0) return;  // the whole block
   const Operand a = operand_a(gemm, place.group);
@@ -115,12 +143,19 @@ __global__ void __launch_bounds__(kThreads) bf16_gemm_tiles(Bf16Gemm gemm) {
   const int row = warp / (kTile / kWarpTile) * kWarpTile;
   const int col = warp % (kTile / kWarpTile) * kWarpTile;
   float sums[kRowFragments][kColFragments][4] = {};
+  TilePart part_a = fetch_tile(a, place.row, place.rows, 0, depth);
+  TilePart part_b = fetch_tile(b, place.col, place.cols, 0, depth);
   for (int k = 0; k < depth; k += kDepth) {
-    load_tile(tile_a, a, place.row, place.rows, k, depth - k);
-    load_tile(tile_b, b, place.col, place.cols, k, depth - k);
+    const int stage = k / kDepth % 2;
+    store_tile(tiles_a[stage], part_a, a.k_stride == 1);
+    store_tile(tiles_b[stage], part_b, b.k_stride == 1);
+    // One barrier a step is enough: who stores into a stage again has passed that of the step between.
     __syncthreads();
-    multiply_tiles(tile_a, tile_b, row, col, place, sums);
-    __syncthreads();
+    if (k + kDepth < depth) {
+      part_a = fetch_tile(a, place.row, place.rows, k + kDepth, depth - k - kDepth);
+      part_b = fetch_tile(b, place.col, place.cols, k + kDepth, depth - k - kDepth);
+    }
+    multiply_tiles(tiles_a[stage], tiles_b[stage], row, col, place, sums);
   }
 #pragma unroll
   for (int i = 0; i < kRowFragments; ++i)

@@ -1,5 +1,5 @@
 // The products of linear layers, alone or one a group of rows as experts are, on any GPU. Arrays are the device's,
-// row-major, of any size and alignment; each function launches one kernel; errors as launch().
+// row-major, of any alignment; m and n are at least 1; each function launches one kernel; errors as launch().
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ enum class GemmRole : std::uint8_t {
 //
 // With `offsets` [groups + 1] rows [offsets[g], offsets[g + 1]) belong to group g, from row 0 on, and every group has
 // its own weight: kNt: b [groups, n, k]; kNn: b [groups, k, n]; kTn: d [groups, m, n], the rows being those of k. Rows
-// beyond offsets[groups] belong to none: y of theirs is +0, and kTn does not read them. Without offsets: one group.
+// beyond offsets[groups] belong to none: theirs are sums of no terms, and kTn does not read them. Without offsets: one
+// group.
 template <typename T>
 struct LinearGemm {
   const T* a;
@@ -39,7 +40,7 @@ using Fp32Gemm = LinearGemm<float>;
 using Bf16Gemm = LinearGemm<std::uint16_t>;  // BF16 codes
 
 // By the rule of numerics/matmul.h: fused multiply-adds in the order of k, in partial sums of 256 that are added in
-// order. `accumulate` adds these one by one to d, as matmul() does.
+// order. `accumulate` adds these one by one to d, as matmul() does: with k = 0 none.
 void fp32_gemm(const Fp32Gemm& gemm, Version version);
 
 // By mma.sync (m16n8k16) along k, zeros behind its end, from c = 0: the bits of unit ampere_mma on the executor, on a

@@ -103,8 +103,9 @@ std::vector<float> expected_product(const ProductCase& product, const std::vecto
       reference(product, a.data() + first * static_cast<std::size_t>(product.k),
                 b.data() + g * n * static_cast<std::size_t>(product.k), rows, product.k, d.data() + first * n);
   }
-  if (!tn && !product.accumulate)
-    std::fill(d.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(offsets.back()) * n), d.end(), 0.0F);
+  if (!tn && offsets.back() < all)  // the rows of none, as sums of no terms
+    reference(product, a.data(), b.data(), all - static_cast<int>(offsets.back()), 0,
+              d.data() + static_cast<std::size_t>(offsets.back()) * n);
   if (product.bf16_output)
     for (float& value : d) value = numerics::round_bf16(value);
   return d;
