@@ -27,10 +27,11 @@ std::string stacked_name(const model::WeightSpec& spec) {
   return spec.expert < 0 ? spec.name : model::layer_prefix(spec.layer) + spec.role;
 }
 
-// Products with the router's weights are FP32 under every policy, and the embedding is looked up, not multiplied.
-bool multiplied_as_codes(const Parameter& parameter) {
+// Products with the router's weights are FP32 under every policy, and the embedding is looked up, and multiplied only
+// where it is the head's matrix, too.
+bool multiplied_as_codes(const Parameter& parameter, const model::ModelConfig& config) {
   return parameter.shape.size() == 2 && !parameter.name.ends_with("mlp.gate.weight") &&
-         parameter.name != "model.embed_tokens.weight";
+         (config.tie_word_embeddings || parameter.name != "model.embed_tokens.weight");
 }
 
 }  // namespace
@@ -51,7 +52,7 @@ Parameters::Parameters(const model::ModelConfig& config, const ParameterOptions&
     parameter.value = room(Element::kF32);
     if (options.fp8 && multiplied_in_fp8(parameter.name))
       allocate_fp8(parameter, runtime);
-    else if (options.codes && multiplied_as_codes(parameter))
+    else if (options.codes && multiplied_as_codes(parameter, config))
       parameter.codes = room(Element::kBF16);
     if (options.gradients && parameter.trained) parameter.gradient = room(Element::kF32);
     if (!options.moments || !parameter.trained) continue;

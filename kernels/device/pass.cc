@@ -45,6 +45,7 @@ struct Product {
   bool add;
 };
 void multiply(const Pass& pass, const Product& product, const Array& offsets, std::int64_t groups) {
+  core::check(product.a.element == product.b.element, "a product of operands of one type");
   const auto call = [&](auto type) {
     using T = decltype(type);
     return kernels::LinearGemm<T>{product.a.as<T>(), product.b.as<T>(),

@@ -256,4 +256,17 @@ TEST(TrainingStep, EveryFormOfMtpIsTheReferences) {
   }
 }
 
+// The embedding is the head's matrix, too: its gradient has both parts. In BF16 as in InBf16IsTheReferences, with fewer
+// roundings.
+TEST(TrainingStep, WithTiedEmbeddingsIsTheReferences) {
+  const nlohmann::json tied{{"tie_word_embeddings", true}, {"vocab_size", 48},
+                            {"hidden_size", 64},           {"intermediate_size", 48},
+                            {"num_hidden_layers", 2},      {"n_routed_experts", 8},
+                            {"num_experts_per_tok", 2},    {"moe_intermediate_size", 24}};
+  StepCase test = small_step(tiny_config(tied), 5, Element::kF32);
+  compare(test, on_device(test, Memory::kBlocks), on_host(test, "fp32"), 2e-5);
+  test.element = Element::kBF16;
+  compare(test, on_device(test, Memory::kBlocks), on_host(test, "bf16"), 0.03);
+}
+
 }  // namespace lastbit::device
