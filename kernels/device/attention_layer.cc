@@ -1,5 +1,6 @@
 #include "kernels/device/attention_layer.h"
 
+#include "kernels/device/narrow.h"
 #include "kernels/plain/layers.h"
 #include "model/attention.h"
 #include "model/weight_specs.h"
@@ -14,8 +15,6 @@ kernels::RopeLayout rope_layout(const model::ModelConfig& config) {
   return config.rope_interleave ? kernels::RopeLayout::kInterleavedToHalves : kernels::RopeLayout::kHalfSplit;
 }
 
-int whole(std::int64_t size) { return static_cast<int>(size); }
-
 }  // namespace
 
 AttentionLayer::AttentionLayer(std::int64_t layer, const Pass& pass)
@@ -27,7 +26,7 @@ AttentionLayer::AttentionLayer(std::int64_t layer, const Pass& pass)
       keys_(pass.cache == nullptr ? rows_ : pass.cache->tokens + rows_) {}
 
 kernels::TurnShape AttentionLayer::turn_shape(std::int64_t heads) const {
-  return {whole(rows_), whole(heads), whole(config_.qk_rope_head_dim)};
+  return {narrow(rows_), narrow(heads), narrow(config_.qk_rope_head_dim)};
 }
 
 kernels::LatentHeads AttentionLayer::heads() const {
@@ -36,13 +35,13 @@ kernels::LatentHeads AttentionLayer::heads() const {
           q_rope_.values(),
           expanded_.values(),
           k_rope_.values(),
-          whole(batch),
-          whole(rows_ / batch),
-          whole(keys_ / batch),
-          whole(config_.num_attention_heads),
-          whole(config_.qk_nope_head_dim),
-          whole(config_.qk_rope_head_dim),
-          whole(config_.v_head_dim),
+          narrow(batch),
+          narrow(rows_ / batch),
+          narrow(keys_ / batch),
+          narrow(config_.num_attention_heads),
+          narrow(config_.qk_nope_head_dim),
+          narrow(config_.qk_rope_head_dim),
+          narrow(config_.v_head_dim),
           static_cast<float>(model::softmax_scale(config_))};
 }
 

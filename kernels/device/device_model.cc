@@ -10,6 +10,7 @@
 #include "core/suggest.h"
 #include "kernels/device/block_layer.h"
 #include "kernels/device/head_layer.h"
+#include "kernels/device/narrow.h"
 #include "kernels/device/support.h"
 #include "kernels/plain/layers.h"
 #include "model/language_head.h"
@@ -86,7 +87,7 @@ void DeviceModel::run_blocks(const Pass& pass, const Array& hidden) {
   Array y = odd ? hidden : other;
   runtime_.run([&] {
     kernels::embedding_values(parameters_.of("model.embed_tokens.weight").value.f32(), pass.place.ids.i64(),
-                              static_cast<int>(rows), static_cast<int>(d), x.values());
+                              narrow(rows), narrow(d), x.values());
   });
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     BlockLayer(layer, pass).forward(x, y);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/device/narrow.h"
 #include "kernels/layers/layer_gradients.h"
 #include "kernels/plain/finite.h"
 #include "kernels/plain/layers.h"
@@ -30,10 +31,11 @@ struct GatePair {
 };
 GatePair swiglu_backward(const Pass& pass, const Array& dhidden, const Array& gate, const Array& up) {
   const GatePair grads{pass.room("dgate", 1, gate.count), pass.room("dup", 1, up.count)};
+  const int count = narrow(gate.count);
   pass.runtime.run([&] {
     with_type(gate.element, [&](auto type) {
       using T = decltype(type);
-      kernels::swiglu_backward(dhidden.as<T>(), gate.as<T>(), up.as<T>(), static_cast<int>(gate.count),
+      kernels::swiglu_backward(dhidden.as<T>(), gate.as<T>(), up.as<T>(), count,
                                grads.gate.as<T>(), grads.up.as<T>(), Version::kTuned);
     });
   });
@@ -42,10 +44,10 @@ GatePair swiglu_backward(const Pass& pass, const Array& dhidden, const Array& ga
 
 // DeepSeek-V3's router; support.cc refuses others.
 kernels::RouterRule router_rule_of(const model::ModelConfig& config) {
-  return {static_cast<int>(config.n_routed_experts),
-          static_cast<int>(config.n_group),
-          static_cast<int>(config.topk_group),
-          static_cast<int>(config.num_experts_per_tok),
+  return {narrow(config.n_routed_experts),
+          narrow(config.n_group),
+          narrow(config.topk_group),
+          narrow(config.num_experts_per_tok),
           false,
           config.norm_topk_prob,
           static_cast<float>(config.routed_scaling_factor)};
@@ -90,7 +92,7 @@ MixtureLayer::MixtureLayer(std::int64_t layer, const Pass& pass)
 }
 
 kernels::PermutationShape MixtureLayer::shape() const {
-  return {static_cast<int>(rows_), static_cast<int>(config_.hidden_size), rule_.experts, rule_.top_k};
+  return {narrow(rows_), narrow(config_.hidden_size), rule_.experts, rule_.top_k};
 }
 
 void MixtureLayer::route(const Array& x) {
@@ -109,7 +111,7 @@ void MixtureLayer::route(const Array& x) {
   const auto* const from = static_cast<const std::uint16_t*>(x.data);
   runtime.run([&] {
     kernels::replace_non_finite(logits_.f32(), elements(logits_), pass_.non_finite.i64());
-    kernels::route(logits_.f32(), bias.value.f32(), static_cast<int>(rows_), rule_, topk_idx_.i64(), topk_weight_.f32(),
+    kernels::route(logits_.f32(), bias.value.f32(), narrow(rows_), rule_, topk_idx_.i64(), topk_weight_.f32(),
                    Version::kTuned);
     kernels::permute(from, topk_idx_.i64(), halves, static_cast<std::uint16_t*>(dispatched_.data), offsets_.i64(),
                      row_of_slot_.i64(), Version::kTuned);
@@ -175,7 +177,7 @@ void MixtureLayer::backward(const Array& dy, const Array& x, const Array& dx) {
                                       topk_weight_.f32(), doutputs.as<T>(), dweights.f32(), shape()},
                                      Version::kTuned);
     });
-    kernels::route_backward(logits_.f32(), topk_idx_.i64(), dweights.f32(), static_cast<int>(rows_), rule_,
+    kernels::route_backward(logits_.f32(), topk_idx_.i64(), dweights.f32(), narrow(rows_), rule_,
                             dlogits.f32(), Version::kTuned);
   });
   backward_experts(doutputs, dx);

@@ -1,5 +1,6 @@
 #include "kernels/device/fp8_products.h"
 
+#include "kernels/device/narrow.h"
 #include "kernels/gemm/fp8_gemm.h"
 #include "kernels/plain/mixture.h"
 #include "kernels/quantize/quantize.h"
@@ -39,7 +40,7 @@ void quantize_fp8(const Parameter& weight, Runtime& runtime) {
     const Array codes = weight.fp8_codes.part(i * weight.size(), weight.size());
     const Array scale = weight.fp8_scales.part(i * scales, scales);
     runtime.run([&] {
-      kernels::quantize_128x128({values.data, false, static_cast<int>(weight.rows()), static_cast<int>(weight.cols())},
+      kernels::quantize_128x128({values.data, false, narrow(weight.rows()), narrow(weight.cols())},
                                 {}, false, codes.as<std::uint8_t>(), scale.f32(), kernels::Version::kTuned);
     });
   }
@@ -49,9 +50,9 @@ void fp8_linear(const Pass& pass, const Array& x, std::int64_t rows, const Array
                 const Array& y) {
   Runtime& runtime = pass.runtime;
   const Runtime::Scope scope(runtime);
-  const auto row_count = static_cast<int>(rows);
-  const auto depth = static_cast<int>(weight.cols());
-  const auto groups = static_cast<int>(std::ssize(weight.tensors));
+  const auto row_count = narrow(rows);
+  const auto depth = narrow(weight.cols());
+  const auto groups = narrow(std::ssize(weight.tensors));
   const Array codes = runtime.allocate("codes", Element::kE4M3, rows * weight.cols());
   const Array scales = runtime.allocate("scales", Element::kF32, rows * scale_tiles(weight.cols()));
   Array group_of_row;
@@ -64,8 +65,8 @@ void fp8_linear(const Pass& pass, const Array& x, std::int64_t rows, const Array
     if (offsets.count > 0) kernels::groups_of_rows(offsets.i64(), groups, row_count, group_of_row.as<std::int32_t>());
     kernels::fp8_gemm_1x128_128x128_nt_emulated(
         {codes.as<std::uint8_t>(), weight.fp8_codes.as<std::uint8_t>(), scales.f32(), weight.fp8_scales.f32(),
-         group_of_row.as<std::int32_t>(), nullptr, y.data, row_count, static_cast<int>(weight.rows()), depth, groups,
-         false, false, kernels::PromotionOrder::kDeepgemm, static_cast<int>(kScaleTile), kernels::OutputFormat::kBf16},
+         group_of_row.as<std::int32_t>(), nullptr, y.data, row_count, narrow(weight.rows()), depth, groups,
+         false, false, kernels::PromotionOrder::kDeepgemm, narrow(kScaleTile), kernels::OutputFormat::kBf16},
         kernels::Version::kTuned);
   });
 }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/device/narrow.h"
 #include "kernels/plain/sums.h"
 #include "kernels/training/training.h"
 #include "model/language_head.h"
@@ -39,7 +40,7 @@ void HeadLayer::loss(const tensor::Tensor& targets, float share, const Array& nl
   runtime.run([&] {
     kernels::cross_entropy(
         {scores.data, wanted.i64(), token_nll.f32(), log_sum_exp.f32(), gradient.data, false,
-         pass_.element == Element::kBF16, static_cast<int>(rows), static_cast<int>(vocabulary), share},
+         pass_.element == Element::kBF16, narrow(rows), narrow(vocabulary), share},
         kernels::Version::kTuned);
     kernels::sum_in_double(token_nll.f32(), static_cast<std::size_t>(rows), nll.f64());
   });

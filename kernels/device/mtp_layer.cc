@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "kernels/device/narrow.h"
 #include "kernels/plain/layers.h"
 #include "model/language_head.h"
 #include "model/weight_specs.h"
@@ -21,13 +22,11 @@ Pass pass_of_module(const Pass& shared, std::int64_t depth, const Tensor& ids) {
   return pass;
 }
 
-int as_int(std::int64_t size) { return static_cast<int>(size); }
-
 // The first tokens of each row, or a row with zeros behind.
 void copy_rows_of(const Pass& pass, const Array& from, std::int64_t from_tokens, const Array& to,
                   std::int64_t to_tokens) {
-  const kernels::TokenCopy shape{as_int(pass.place.batch), as_int(std::min(from_tokens, to_tokens)),
-                                 as_int(from_tokens), as_int(to_tokens), as_int(pass.config.hidden_size)};
+  const kernels::TokenCopy shape{narrow(pass.place.batch), narrow(std::min(from_tokens, to_tokens)),
+                                 narrow(from_tokens), narrow(to_tokens), narrow(pass.config.hidden_size)};
   pass.runtime.run([&] { kernels::copy_tokens(from.values(), to.values(), shape); });
 }
 
@@ -69,7 +68,7 @@ void MtpLayers::run(Module& module, const Array& previous) {
   copy_rows_of(pass, previous, pass.place.tokens + 1, module.previous, pass.place.tokens);
   pass.runtime.run([&] {
     kernels::embedding_values(pass.parameters.of("model.embed_tokens.weight").value.f32(), pass.place.ids.i64(),
-                              as_int(rows), as_int(d), module.embedded.values());
+                              narrow(rows), narrow(d), module.embedded.values());
   });
   norm(pass, module.embedded, rows, d, module.prefix + "enorm.weight", eps, half(module.joined, true), 2 * d);
   norm(pass, module.previous, rows, d, module.prefix + "hnorm.weight", eps, half(module.joined, false), 2 * d);

@@ -4,6 +4,8 @@
 
 #include "core/error.h"
 #include "kernels/device/fp8_products.h"
+#include "kernels/device/narrow.h"
+#include "kernels/device/support.h"
 #include "kernels/gemm/linear_gemm.h"
 #include "kernels/layers/elementwise.h"
 #include "kernels/layers/embedding.h"
@@ -20,8 +22,6 @@ using kernels::Version;
 
 // W as products take it.
 const Array& operand(const Parameter& weight) { return weight.codes.count > 0 ? weight.codes : weight.value; }
-
-int narrow(std::int64_t size) { return static_cast<int>(size); }
 
 // a as the other operand is: FP32 beside FP32. What it takes for that goes with the caller's Scope.
 Array beside(const Pass& pass, const Array& a, const Array& other) {
@@ -46,13 +46,21 @@ struct Product {
 };
 void multiply(const Pass& pass, const Product& product, const Array& offsets, std::int64_t groups) {
   core::check(product.a.element == product.b.element, "a product of operands of one type");
+  const int m = narrow(product.m);
+  const int n = narrow(product.n);
+  const int k = narrow(product.k);
   const auto call = [&](auto type) {
     using T = decltype(type);
-    return kernels::LinearGemm<T>{product.a.as<T>(), product.b.as<T>(),
-                                  product.d.data,    narrow(product.m),
-                                  narrow(product.n), narrow(product.k),
-                                  product.role,      product.d.element == Element::kBF16,
-                                  product.add,       offsets.count > 0 ? offsets.i64() : nullptr,
+    return kernels::LinearGemm<T>{product.a.as<T>(),
+                                  product.b.as<T>(),
+                                  product.d.data,
+                                  m,
+                                  n,
+                                  k,
+                                  product.role,
+                                  product.d.element == Element::kBF16,
+                                  product.add,
+                                  offsets.count > 0 ? offsets.i64() : nullptr,
                                   narrow(groups)};
   };
   pass.runtime.run([&] {
@@ -90,6 +98,7 @@ void PassTaps::record(Runtime& runtime, const std::string& name, const Array& ar
 
 Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& layout, const tensor::Tensor& ids,
                    Runtime& runtime) {
+  require_length(layout.end_position(), false);
   Place place;
   place.batch = layout.batch;
   place.tokens = layout.tokens;

@@ -70,7 +70,7 @@ struct Pass {
   }
 };
 
-// The place of a layout, its tables worked out and sent. ids [B, S] i64.
+// The place of a layout, its tables worked out and sent. ids [B, S] i64. Errors: as require_length().
 [[nodiscard]] Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& layout,
                                  const tensor::Tensor& ids, Runtime& runtime);
 

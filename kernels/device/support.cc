@@ -33,6 +33,13 @@ void require_supported(const model::ModelConfig& config) {
           "a router of another size", "at most 1024 experts, 32 groups and 32 experts a token");
 }
 
+void require_length(std::int64_t tokens, bool gradients) {
+  const int most = gradients ? kernels::kMostGradientQueries : kernels::kMostAttentionKeys;
+  if (tokens > most)
+    core::fail_input("the device path: sequences of {} tokens{}, expected at most {}; --device cpu has longer ones",
+                     tokens, gradients ? " with gradients" : "", most);
+}
+
 ModelUse model_use(const ops::Numerics& numerics, bool mtp, bool gradients, bool moments) {
   ModelUse use{Element::kBF16, mtp, gradients, moments, numerics.name == "fp8-h800"};
   if (numerics.name == "fp32")

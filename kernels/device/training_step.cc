@@ -8,6 +8,8 @@
 #include "core/error.h"
 #include "kernels/device/block_layer.h"
 #include "kernels/device/mtp_layer.h"
+#include "kernels/device/narrow.h"
+#include "kernels/device/support.h"
 #include "kernels/plain/layers.h"
 #include "kernels/plain/mixture.h"
 #include "kernels/plain/sums.h"
@@ -86,8 +88,8 @@ class MainPass {
     const std::int64_t d = pass_.config.hidden_size;
     streams_.push_back(pass_.room("hidden", rows, d));
     pass_.runtime.run([&] {
-      kernels::embedding_values(embedding().value.f32(), pass_.place.ids.i64(), static_cast<int>(rows),
-                                static_cast<int>(d), streams_.back().values());
+      kernels::embedding_values(embedding().value.f32(), pass_.place.ids.i64(), narrow(rows),
+                                narrow(d), streams_.back().values());
     });
     for (std::int64_t layer = 0; layer < pass_.config.num_hidden_layers; ++layer) {
       const Array y = pass_.room("hidden", rows, d);
@@ -204,7 +206,7 @@ void step_parameter(const Parameter& parameter, const kernels::AdamwFactors& fac
     auto* const first = static_cast<std::uint16_t*>(parameter.first.part(begin, count).data);
     auto* const second = static_cast<std::uint16_t*>(parameter.second.part(begin, count).data);
     kernels::adamw({weights, parameter.gradient.part(begin, count).f32(), first, second, weights, first, second,
-                    static_cast<int>(count)},
+                    narrow(count)},
                    factors, kernels::Version::kTuned);
   }
 }
@@ -219,7 +221,7 @@ void update_biases(DeviceModel& model, const train::StepUpdate& update, const tr
     const Array loads = runtime.allocate("loads", Element::kI64, experts);
     runtime.upload(loads, std::as_bytes(std::span(passes.loads[i])));
     runtime.run([&] {
-      kernels::update_bias(loads.i64(), static_cast<int>(experts), static_cast<float>(update.bias_rate),
+      kernels::update_bias(loads.i64(), narrow(experts), static_cast<float>(update.bias_rate),
                            update.bias_tolerance, bias.value.f32());
     });
   }
@@ -232,6 +234,7 @@ train::StepPasses run_passes(DeviceModel& model, std::span<const train::TokenRow
   core::check(model.use().gradients && (!mtp || model.use().mtp), "a model that was made with these gradients");
   for (const train::TokenRows& batch : batches) {
     model::check_token_ids(batch.ids, model.config().vocab_size);
+    require_length(batch.ids.dim(1), true);
     if (batch.ids.dim(1) < 2)
       core::fail_input("loss: found sequences of 1 token, expected at least 2: there is no next token to predict");
   }

@@ -6,11 +6,14 @@
 
 namespace lastbit::kernels {
 
-constexpr int kMostAttentionKeys = 16384;  // that a block has shared memory for
+// What a block has shared memory for on every GPU from sm_80 on, the least being 99 KiB (sm_86, sm_89, sm_120): a float
+// a key, and in the gradients two floats a query.
+constexpr int kMostAttentionKeys = 16384;
+constexpr int kMostGradientQueries = 12288;
 constexpr int kMostRopeDim = 256;
 
 // Rows of queries and keys lie sequence by sequence. Query i of a sequence stands at key keys - queries + i and meets
-// the keys up to there.
+// the keys up to there. At most kMostAttentionKeys, and kMostGradientQueries for latent_attention_gradient().
 struct LatentHeads {
   Values q;         // [batch * queries, heads, nope + rope], of which the first `nope` are read
   Values q_rope;    // [batch * queries, heads, rope], turned

@@ -14,16 +14,18 @@ __device__ std::size_t row_element(std::int64_t row, int d, int col) {
 // One thread an element.
 __global__ void combine_elements(Values rows, const std::int64_t* row_of_slot, const float* weights,
                                  PermutationShape shape, Values y) {
-  const int index = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (index >= shape.tokens * shape.d) return;
-  const int token = index / shape.d;
+  const std::size_t index = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const auto d = static_cast<std::size_t>(shape.d);
+  if (index >= static_cast<std::size_t>(shape.tokens) * d) return;
+  const int token = static_cast<int>(index / d);
+  const int col = static_cast<int>(index % d);
   float sum = 0;
   for (int slot = token * shape.top_k; slot < (token + 1) * shape.top_k; ++slot) {
     if (row_of_slot[slot] < 0) continue;
-    const float value = load_value(rows, row_element(row_of_slot[slot], shape.d, index % shape.d));
+    const float value = load_value(rows, row_element(row_of_slot[slot], shape.d, col));
     sum = __fadd_rn(sum, __fmul_rn(weights[slot], value));
   }
-  store_value(y, static_cast<std::size_t>(index), sum);
+  store_value(y, index, sum);
 }
 
 // One thread a row.
@@ -61,7 +63,8 @@ constexpr dim3 kSlotBlock{kSlotThreads, 1, 1};
 
 void combine_rows(const Values& rows, const std::int64_t* row_of_slot, const float* weights,
                   const PermutationShape& shape, const Values& y) {
-  simt::launch({"combine_rows", slot_blocks(shape.tokens * shape.d), kSlotBlock}, combine_elements, rows, row_of_slot,
+  const std::size_t count = static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.d);
+  simt::launch({"combine_rows", blocks_of(count, kSlotThreads), kSlotBlock}, combine_elements, rows, row_of_slot,
                weights, shape, y);
 }
 

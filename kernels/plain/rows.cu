@@ -75,11 +75,13 @@ __global__ void norm_weight_gradient(Values dy, Values x, const float* factors, 
 __global__ void turn_pairs(RotaryPart from, RotaryPart to, const float* cosines, const float* sines, TurnShape shape,
                            RopeLayout layout, bool back) {
   const int half = shape.dim / 2;
-  const int index = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (index >= shape.tokens * shape.heads * half) return;
-  const int j = index % half;
-  const int head = index / half % shape.heads;
-  const int token = index / half / shape.heads;
+  const std::size_t index = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const auto pairs = static_cast<std::size_t>(half);
+  const auto heads = static_cast<std::size_t>(shape.heads);
+  if (index >= static_cast<std::size_t>(shape.tokens) * heads * pairs) return;
+  const int j = static_cast<int>(index % pairs);
+  const int head = static_cast<int>(index / pairs % heads);
+  const int token = static_cast<int>(index / pairs / heads);
   const bool halves_before = layout == RopeLayout::kHalfSplit;
   const bool halves_after = layout != RopeLayout::kInterleaved;
   // Where the pair lies in what is read and in what is written.
@@ -90,15 +92,16 @@ __global__ void turn_pairs(RotaryPart from, RotaryPart to, const float* cosines,
   };
   const float a = load_value(from.values, at(from, from_halves ? j : 2 * j));
   const float b = load_value(from.values, at(from, from_halves ? j + half : 2 * j + 1));
-  const float c = cosines[token * half + j];
-  const float s = back ? -sines[token * half + j] : sines[token * half + j];
+  const std::size_t angle = element_at(token, half, j);
+  const float c = cosines[angle];
+  const float s = back ? -sines[angle] : sines[angle];
   store_value(to.values, at(to, to_halves ? j : 2 * j), a * c - b * s);
   store_value(to.values, at(to, to_halves ? j + half : 2 * j + 1), b * c + a * s);
 }
 
 dim3 block_of(int threads) { return dim3{static_cast<unsigned>(threads), 1, 1}; }
 dim3 rows_of(int count) { return dim3{static_cast<unsigned>(count), 1, 1}; }
-dim3 threads_for(int count) { return blocks_of(static_cast<std::size_t>(count), kRowThreads); }
+dim3 threads_for(std::size_t count) { return blocks_of(count, kRowThreads); }
 
 }  // namespace
 
@@ -115,13 +118,15 @@ void rms_norm_gradient(const Values& dy, const Values& x, const float* weight, c
                        float* dweight, float* factors) {
   simt::launch({"rms_norm_gradient", rows_of(shape.rows), block_of(kNormThreads)}, rms_norm_gradient_rows, dy, x,
                weight, shape, dx, factors);
-  simt::launch({"norm_weight_gradient", threads_for(shape.d), block_of(kRowThreads)}, norm_weight_gradient, dy, x,
+  simt::launch({"norm_weight_gradient", threads_for(static_cast<std::size_t>(shape.d)), block_of(kRowThreads)}, norm_weight_gradient, dy, x,
                factors, shape, dweight);
 }
 
 void turn_heads(const RotaryPart& from, const RotaryPart& to, const float* cosines, const float* sines,
                 const TurnShape& shape, RopeLayout layout, bool back) {
-  simt::launch({"turn_heads", threads_for(shape.tokens * shape.heads * (shape.dim / 2)), block_of(kRowThreads)},
+  const std::size_t pairs = static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.heads) *
+                            static_cast<std::size_t>(shape.dim / 2);
+  simt::launch({"turn_heads", threads_for(pairs), block_of(kRowThreads)},
                turn_pairs, from, to, cosines, sines, shape, layout, back);
 }
 

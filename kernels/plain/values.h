@@ -27,9 +27,11 @@ __device__ inline std::size_t element_at(int row, int cols, int col) {
   return static_cast<std::size_t>(row) * static_cast<std::size_t>(cols) + static_cast<std::size_t>(col);
 }
 
-// Blocks of `each` that cover `count`, as a grid in x.
+// Blocks of `each` that cover `count`, as a grid in x. More than an unsigned counts stay too many, for launch() to
+// refuse.
 inline dim3 blocks_of(std::size_t count, unsigned each) {
-  return dim3{static_cast<unsigned>((count + each - 1) / each), 1, 1};
+  const std::size_t blocks = (count + each - 1) / each;
+  return dim3{blocks < 0xffffffffU ? static_cast<unsigned>(blocks) : 0xffffffffU, 1, 1};
 }
 
 }  // namespace lastbit::kernels

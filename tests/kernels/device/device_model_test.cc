@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "kernels/device/device_path.h"
 #include "kernels/device/support.h"
+#include "kernels/device/training_step.h"
 #include "kernels/simt/every_order.h"
 
 namespace lastbit::device {
@@ -143,6 +144,8 @@ TEST(DeviceModel, WhatItCannotDoIsOneLine) {
   DeviceModel plan(least_config(), {}, Memory::kCounted, 0);
   EXPECT_EQ(message_of([&] { static_cast<void>(plan.forward(drawn_ids(plan.config(), 1, 2), {"logit"})); }),
             "tap 'logit': not one of the device path's (did you mean 'logits'?); --device cpu has all");
+  EXPECT_EQ(message_of([&] { static_cast<void>(plan.forward(drawn_ids(plan.config(), 1, 16385), {"loss"})); }),
+            "the device path: sequences of 16385 tokens, expected at most 16384; --device cpu has longer ones");
   const auto use = [](const char* numerics, bool gradients) {
     return message_of([&] { static_cast<void>(model_use(ops::numerics_by_name(numerics), false, gradients, false)); });
   };
@@ -150,6 +153,20 @@ TEST(DeviceModel, WhatItCannotDoIsOneLine) {
             "the device path: numerics 'fp8-b200', expected fp32, bf16 or fp8-h800; --device cpu has the others");
   EXPECT_EQ(use("fp8-h800", true),
             "the device path: numerics 'fp8-h800' with gradients, expected fp32 or bf16; --device cpu has them");
+}
+
+// Counting a pass finds what its kernels have no room for and could not count.
+TEST(DeviceModel, SizesBeyondTheKernelsAreRefused) {
+  const auto step = [](const nlohmann::json& changes, std::int64_t tokens) {
+    DeviceModel plan(tiny_config(changes), {Element::kF32, false, true}, Memory::kCounted, 0);
+    const std::vector<train::TokenRows> batches{{drawn_ids(plan.config(), 1, tokens), {}}};
+    return message_of([&] { static_cast<void>(run_passes(plan, batches, std::nullopt)); });
+  };
+  EXPECT_EQ(step({{"num_hidden_layers", 1}}, 12289),
+            "the device path: sequences of 12289 tokens with gradients, expected at most 12288; --device cpu has longer "
+            "ones");
+  EXPECT_EQ(step({{"num_hidden_layers", 1}, {"intermediate_size", 1 << 20}}, 4096),
+            "the device path: 4294967296 elements for one kernel, expected at most 2147483647: fewer tokens a pass");
 }
 
 // Weights that overflow: the routers' logits become NaN, and the pass stays in bounds.
