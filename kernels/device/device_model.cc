@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/suggest.h"
 #include "kernels/device/block_layer.h"
+#include "kernels/device/feed_forward_layer.h"
 #include "kernels/device/head_layer.h"
 #include "kernels/device/narrow.h"
 #include "kernels/device/support.h"
@@ -59,7 +60,10 @@ DeviceModel::DeviceModel(model::ModelConfig config, const ModelUse& use, Memory 
       use_(use),
       runtime_(memory, bytes),
       parameters_(supported(config_), {use.mtp, use.element == Element::kBF16, use.gradients, use.moments, use.fp8},
-                  runtime_) {}
+                  runtime_) {
+  const std::int64_t layers = std::ssize(mixture_layers(config_, use.mtp));
+  if (use.gradients) loads_ = runtime_.allocate("loads", Element::kI64, layers * config_.n_routed_experts);
+}
 
 std::vector<model::MemoryPart> DeviceModel::memory_parts() const {
   std::vector<model::MemoryPart> parts = parameters_.memory_parts();
@@ -102,14 +106,13 @@ void DeviceModel::check_routers(const Pass& pass) {
     core::fail_input("{} router logits are not finite: with these weights the activations overflow", count);
 }
 
-void DeviceModel::tap_loss(HeadLayer& head, const Tensor& ids, PassTaps& taps) {
-  const Tensor targets = model::targets_ahead(ids, 1, ids.dim(1));
+void DeviceModel::tap_loss(const Pass& pass, HeadLayer& head, PassTaps& taps) {
   const Runtime::Scope scope(runtime_);
   const Array nll = runtime_.allocate("loss", Element::kF64, 1);
-  head.loss(targets, 1, nll);
+  head.loss(1, nll);
   double sum = 0;
   runtime_.download(nll, std::as_writable_bytes(std::span(&sum, 1)));
-  const auto loss = static_cast<float>(sum / static_cast<double>(model::count_targets(targets)));
+  const auto loss = static_cast<float>(sum / static_cast<double>(pass.place.target_count));
   require_finite(std::span(&loss, 1));
   taps.record("loss", Tensor::from<float>({1}, std::span(&loss, 1)));
 }
@@ -143,12 +146,13 @@ NamedTensors DeviceModel::forward(const Tensor& given_ids, const std::vector<std
   const Runtime::Scope scope(runtime_);
   Pass pass = make_pass(model::plain_layout(ids.dim(0), ids.dim(1)), ids);
   pass.taps = &taps;
+  if (taps.wants("loss")) place_targets(pass.place, model::targets_ahead(ids, 1, ids.dim(1)), runtime_);
   const Array hidden = pass.room("hidden", pass.place.rows(), config_.hidden_size);
   run_blocks(pass, hidden);
   check_routers(pass);
   HeadLayer head(pass, "model.norm.weight");
   head.normalise(hidden);
-  if (taps.wants("loss")) tap_loss(head, ids, taps);
+  if (taps.wants("loss")) tap_loss(pass, head, taps);
   tap_logits(head, ids, taps);
   return taps.take();
 }

@@ -38,6 +38,8 @@ class DeviceModel {
   [[nodiscard]] const Runtime& runtime() const { return runtime_; }
   [[nodiscard]] Parameters& parameters() { return parameters_; }
   [[nodiscard]] const Parameters& parameters() const { return parameters_; }
+  // [MoE layers, experts] i64, with gradients: the tokens of each expert in the passes of a step.
+  [[nodiscard]] const Array& loads() const { return loads_; }
   void upload(const model::Weights& weights) { parameters_.upload(weights); }
   // What all passes so far took at most, by kind: the sum is the runtime's peak_bytes().
   [[nodiscard]] std::vector<model::MemoryPart> memory_parts() const;
@@ -57,7 +59,7 @@ class DeviceModel {
  private:
   [[nodiscard]] Pass make_pass(const model::TokenLayout& layout, const tensor::Tensor& ids);
   void run_blocks(const Pass& pass, const Array& hidden);
-  void tap_loss(HeadLayer& head, const tensor::Tensor& ids, PassTaps& taps);
+  void tap_loss(const Pass& pass, HeadLayer& head, PassTaps& taps);
   void tap_logits(const HeadLayer& head, const tensor::Tensor& ids, PassTaps& taps);
   void check_routers(const Pass& pass);
 
@@ -65,6 +67,7 @@ class DeviceModel {
   ModelUse use_;
   Runtime runtime_;
   Parameters parameters_;
+  Array loads_;
   std::optional<LatentCache> cache_;
 };
 

@@ -35,8 +35,8 @@ GatePair swiglu_backward(const Pass& pass, const Array& dhidden, const Array& ga
   pass.runtime.run([&] {
     with_type(gate.element, [&](auto type) {
       using T = decltype(type);
-      kernels::swiglu_backward(dhidden.as<T>(), gate.as<T>(), up.as<T>(), count,
-                               grads.gate.as<T>(), grads.up.as<T>(), Version::kTuned);
+      kernels::swiglu_backward(dhidden.as<T>(), gate.as<T>(), up.as<T>(), count, grads.gate.as<T>(), grads.up.as<T>(),
+                               Version::kTuned);
     });
   });
   return grads;
@@ -177,8 +177,8 @@ void MixtureLayer::backward(const Array& dy, const Array& x, const Array& dx) {
                                       topk_weight_.f32(), doutputs.as<T>(), dweights.f32(), shape()},
                                      Version::kTuned);
     });
-    kernels::route_backward(logits_.f32(), topk_idx_.i64(), dweights.f32(), narrow(rows_), rule_,
-                            dlogits.f32(), Version::kTuned);
+    kernels::route_backward(logits_.f32(), topk_idx_.i64(), dweights.f32(), narrow(rows_), rule_, dlogits.f32(),
+                            Version::kTuned);
   });
   backward_experts(doutputs, dx);
   linear_gradient(pass_, dlogits, x, rows_, prefix_ + "gate.weight", dx, true);

@@ -40,8 +40,8 @@ void quantize_fp8(const Parameter& weight, Runtime& runtime) {
     const Array codes = weight.fp8_codes.part(i * weight.size(), weight.size());
     const Array scale = weight.fp8_scales.part(i * scales, scales);
     runtime.run([&] {
-      kernels::quantize_128x128({values.data, false, narrow(weight.rows()), narrow(weight.cols())},
-                                {}, false, codes.as<std::uint8_t>(), scale.f32(), kernels::Version::kTuned);
+      kernels::quantize_128x128({values.data, false, narrow(weight.rows()), narrow(weight.cols())}, {}, false,
+                                codes.as<std::uint8_t>(), scale.f32(), kernels::Version::kTuned);
     });
   }
 }
@@ -65,8 +65,8 @@ void fp8_linear(const Pass& pass, const Array& x, std::int64_t rows, const Array
     if (offsets.count > 0) kernels::groups_of_rows(offsets.i64(), groups, row_count, group_of_row.as<std::int32_t>());
     kernels::fp8_gemm_1x128_128x128_nt_emulated(
         {codes.as<std::uint8_t>(), weight.fp8_codes.as<std::uint8_t>(), scales.f32(), weight.fp8_scales.f32(),
-         group_of_row.as<std::int32_t>(), nullptr, y.data, row_count, narrow(weight.rows()), depth, groups,
-         false, false, kernels::PromotionOrder::kDeepgemm, narrow(kScaleTile), kernels::OutputFormat::kBf16},
+         group_of_row.as<std::int32_t>(), nullptr, y.data, row_count, narrow(weight.rows()), depth, groups, false,
+         false, kernels::PromotionOrder::kDeepgemm, narrow(kScaleTile), kernels::OutputFormat::kBf16},
         kernels::Version::kTuned);
   });
 }

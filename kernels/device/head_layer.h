@@ -5,7 +5,6 @@
 #include <string>
 
 #include "kernels/device/pass.h"
-#include "tensor/tensor.h"
 
 namespace lastbit::device {
 
@@ -20,9 +19,9 @@ class HeadLayer {
   // logits [rows, vocabulary] FP32 of the tokens from row `first` on.
   void logits(std::int64_t first, std::int64_t rows, const Array& logits) const;
 
-  // nll [1] FP64 = the sum over targets [B, S] i64 (ops::kNoTarget: none). With gradients: those of `share` times the
-  // mean are in normed_gradient(), and the output matrix's is added to.
-  void loss(const tensor::Tensor& targets, float share, const Array& nll);
+  // nll [1] FP64 = the sum over the place's targets. With gradients: those of `share` times the mean are in
+  // normed_gradient(), and the output matrix's is added to.
+  void loss(float share, const Array& nll);
   [[nodiscard]] const Array& normed_gradient() const { return dnormed_; }
   void backward_norm(const Array& dnormed, const Array& dhidden) const;
 

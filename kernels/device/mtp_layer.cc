@@ -13,12 +13,9 @@ namespace {
 
 using tensor::Tensor;
 
-// The module's tokens are those of the main model from `depth` on, where they stand there.
-Pass pass_of_module(const Pass& shared, std::int64_t depth, const Tensor& ids) {
-  model::TokenLayout layout = model::plain_layout(ids.dim(0), ids.dim(1) - depth);
-  for (std::int64_t& position : layout.positions.mutable_values<std::int64_t>()) position += depth;
+Pass pass_of_module(const Pass& shared, const Place& place) {
   Pass pass = shared;
-  pass.place = place_tokens(shared.config, layout, ids.slice(1, depth, ids.dim(1)).contiguous(), shared.runtime);
+  pass.place = place;
   return pass;
 }
 
@@ -32,21 +29,32 @@ void copy_rows_of(const Pass& pass, const Array& from, std::int64_t from_tokens,
 
 }  // namespace
 
-MtpLayers::Module::Module(const Pass& shared, std::int64_t module_depth, const Tensor& ids)
+std::vector<Place> place_modules(const model::ModelConfig& config, const Tensor& ids, const Tensor* padding,
+                                 Runtime& runtime) {
+  const std::int64_t depths = config.num_nextn_predict_layers;
+  const std::int64_t tokens = ids.dim(1);
+  if (tokens < depths + 2)
+    core::fail_input("MTP of depth {}: found sequences of {} tokens, expected at least {}", depths, tokens, depths + 2);
+  std::vector<Place> places;
+  for (std::int64_t depth = 1; depth <= depths; ++depth) {
+    model::TokenLayout layout = model::plain_layout(ids.dim(0), tokens - depth);
+    for (std::int64_t& position : layout.positions.mutable_values<std::int64_t>()) position += depth;
+    places.push_back(place_tokens(config, layout, ids.slice(1, depth, tokens).contiguous(), runtime));
+    place_targets(places.back(), model::targets_ahead(ids, depth + 1, tokens - depth, padding), runtime);
+  }
+  return places;
+}
+
+MtpLayers::Module::Module(const Pass& shared, std::int64_t module_depth, const Place& place)
     : depth(module_depth),
-      pass(pass_of_module(shared, module_depth, ids)),
+      pass(pass_of_module(shared, place)),
       prefix(model::layer_prefix(shared.config.num_hidden_layers + module_depth - 1)),
       block(shared.config.num_hidden_layers + module_depth - 1, pass),
       head(pass, prefix + "shared_head.norm.weight") {}
 
-MtpLayers::MtpLayers(const Pass& pass, const model::MtpOptions& options, Tensor ids, const Tensor* padding)
-    : pass_(pass), options_(options), ids_(std::move(ids)), padding_(padding) {
-  const std::int64_t depths = pass.config.num_nextn_predict_layers;
-  if (ids_.dim(1) < depths + 2)
-    core::fail_input("MTP of depth {}: found sequences of {} tokens, expected at least {}", depths, ids_.dim(1),
-                     depths + 2);
-  for (std::int64_t depth = 1; depth <= depths; ++depth)
-    modules_.push_back(std::make_unique<Module>(pass, depth, ids_));
+MtpLayers::MtpLayers(const Pass& pass, const model::MtpOptions& options, const std::vector<Place>& places)
+    : pass_(pass), options_(options) {
+  for (const Place& place : places) modules_.push_back(std::make_unique<Module>(pass, std::ssize(modules_) + 1, place));
 }
 
 // Where the embedding or the hidden state begins in rows of both, 2 d apart.
@@ -79,17 +87,14 @@ void MtpLayers::run(Module& module, const Array& previous) {
 
 void MtpLayers::forward(const Array& hidden, const Array& normed, const Array& nll) {
   const bool paper = options_.variant == model::MtpVariant::kPaper;
-  const std::int64_t main_targets = model::count_targets(model::targets_ahead(ids_, 1, ids_.dim(1), padding_));
   Array previous = paper ? hidden : normed;
   for (const auto& module : modules_) {
     run(*module, previous);
     module->head.normalise(module->stream);
-    const Tensor targets = model::targets_ahead(ids_, module->depth + 1, ids_.dim(1) - module->depth, padding_);
-    const std::int64_t count = model::count_targets(targets);
-    targets_.push_back(count);
-    const double over = options_.over_all_tokens ? static_cast<double>(count) / static_cast<double>(main_targets) : 1;
+    const auto count = static_cast<double>(module->pass.place.target_count);
+    const double over = options_.over_all_tokens ? count / static_cast<double>(pass_.place.target_count) : 1;
     const double share = options_.weight / static_cast<double>(modules_.size()) * over;
-    module->head.loss(targets, static_cast<float>(share), nll.part(module->depth - 1, 1));
+    module->head.loss(static_cast<float>(share), nll.part(module->depth - 1, 1));
     previous = paper ? module->stream : module->head.normed();
   }
 }

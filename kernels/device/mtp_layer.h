@@ -13,10 +13,15 @@
 
 namespace lastbit::device {
 
+// Where the modules' tokens stand, with their targets, sent: those of the main model's ids [B, S] from each depth on.
+// padding [B, S] bool or null. Errors (bad input): rows of too few tokens.
+[[nodiscard]] std::vector<Place> place_modules(const model::ModelConfig& config, const tensor::Tensor& ids,
+                                               const tensor::Tensor* padding, Runtime& runtime);
+
 class MtpLayers {
  public:
-  // ids [B, S] of the main model's pass; padding [B, S] bool or null. Errors (bad input): rows of too few tokens.
-  MtpLayers(const Pass& pass, const model::MtpOptions& options, tensor::Tensor ids, const tensor::Tensor* padding);
+  // `pass`: the main model's; `places`: the modules', by depth, of place_modules().
+  MtpLayers(const Pass& pass, const model::MtpOptions& options, const std::vector<Place>& places);
 
   // hidden, normed [B S, d]: the main model's last residual stream, before and after the final norm. The nll of depth
   // k goes to nll[k - 1], FP64.
@@ -24,11 +29,9 @@ class MtpLayers {
   // The gradient of what forward() read, hidden or normed as the variant says, [B S, d].
   void backward(const Array& dinput);
 
-  [[nodiscard]] const std::vector<std::int64_t>& targets() const { return targets_; }  // how many, by depth
-
  private:
   struct Module {
-    Module(const Pass& shared, std::int64_t depth, const tensor::Tensor& ids);
+    Module(const Pass& shared, std::int64_t depth, const Place& place);
 
     std::int64_t depth;
     Pass pass;
@@ -47,10 +50,7 @@ class MtpLayers {
 
   const Pass& pass_;
   model::MtpOptions options_;
-  tensor::Tensor ids_;
-  const tensor::Tensor* padding_;
   std::vector<std::unique_ptr<Module>> modules_;
-  std::vector<std::int64_t> targets_;
 };
 
 }  // namespace lastbit::device

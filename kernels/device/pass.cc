@@ -11,6 +11,7 @@
 #include "kernels/layers/embedding.h"
 #include "kernels/plain/layers.h"
 #include "model/attention.h"
+#include "model/language_head.h"
 #include "ops/rope.h"
 #include "tensor/cast.h"
 
@@ -112,6 +113,12 @@ Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& l
   runtime.upload(place.cosines, std::as_bytes(std::span(cosines)));
   runtime.upload(place.sines, std::as_bytes(std::span(sines)));
   return place;
+}
+
+void place_targets(Place& place, const tensor::Tensor& targets, Runtime& runtime) {
+  place.targets = runtime.allocate("targets", Element::kI64, place.rows());
+  runtime.upload(place.targets, targets.bytes());
+  place.target_count = model::count_targets(targets);
 }
 
 void expert_linear(const Pass& pass, const Array& x, std::int64_t rows, const Array& offsets, const std::string& weight,

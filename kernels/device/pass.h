@@ -23,13 +23,16 @@ struct LatentCache {
   Array rope_keys;
 };
 
-// Where tokens stand: ids [batch * tokens], cosines and sines [batch * tokens, rope / 2].
+// Where tokens stand: ids [batch * tokens], cosines and sines [batch * tokens, rope / 2]; and for losses the targets
+// [batch * tokens] (ops::kNoTarget: none).
 struct Place {
   std::int64_t batch = 0;
   std::int64_t tokens = 0;
   Array ids;
   Array cosines;
   Array sines;
+  Array targets = {};
+  std::int64_t target_count = 0;
 
   [[nodiscard]] std::int64_t rows() const { return batch * tokens; }
 };
@@ -73,6 +76,8 @@ struct Pass {
 // The place of a layout, its tables worked out and sent. ids [B, S] i64. Errors: as require_length().
 [[nodiscard]] Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& layout,
                                  const tensor::Tensor& ids, Runtime& runtime);
+// Sends targets [B, S] i64 for the place.
+void place_targets(Place& place, const tensor::Tensor& targets, Runtime& runtime);
 
 // y [rows, out] = x [rows, in] W^T. Products take FP8 or BF16 codes where the weight has them, else its FP32
 // values.

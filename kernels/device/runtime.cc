@@ -55,7 +55,10 @@ Array Runtime::allocate(const std::string& name, Element element, std::int64_t c
 
 void Runtime::upload(const Array& to, std::span<const std::byte> from) {
   core::check(from.size() == static_cast<std::size_t>(to.count) * bytes_of(to.element), "an upload of the whole array");
-  if (memory_ != Memory::kCounted) simt::copy_to_device(to.data, from);
+  if (memory_ == Memory::kCounted) return;
+  if (busy_) ++waits_;
+  busy_ = false;
+  simt::copy_to_device(to.data, from);
 }
 
 void Runtime::download(const Array& from, std::span<std::byte> to) {
@@ -66,6 +69,7 @@ void Runtime::download(const Array& from, std::span<std::byte> to) {
     return;
   }
   ++waits_;
+  busy_ = false;
   simt::copy_from_device(from.data, to);
 }
 

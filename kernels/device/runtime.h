@@ -71,13 +71,16 @@ class Runtime {
   // launch() sends one or more kernels; nothing while memory is counted.
   template <typename Launch>
   void run(const Launch& launch) {
-    if (memory_ != Memory::kCounted) launch();
+    if (memory_ == Memory::kCounted) return;
+    busy_ = true;
+    launch();
   }
-  // All of an array.
+  // All of an array. Waits for what was launched since the last wait.
   void upload(const Array& to, std::span<const std::byte> from);
   // Waits for everything that was sent. Zeros while memory is counted.
   void download(const Array& from, std::span<std::byte> to);
-  [[nodiscard]] std::int64_t waits() const { return waits_; }  // downloads so far
+  // So far: downloads, and uploads behind a launch that nothing had waited for.
+  [[nodiscard]] std::int64_t waits() const { return waits_; }
 
   class Scope {
    public:
@@ -98,6 +101,7 @@ class Runtime {
   std::size_t used_ = 0;
   std::size_t peak_ = 0;
   std::int64_t waits_ = 0;
+  bool busy_ = false;                                        // something was launched since the last wait
   std::vector<std::unique_ptr<simt::DeviceMemory>> blocks_;  // kOneBlock: one
 };
 

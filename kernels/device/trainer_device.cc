@@ -18,10 +18,10 @@ std::size_t planned_bytes(const train::DevicePlan& plan, const ModelUse& use) {
   const std::vector<train::TokenRows> batches(static_cast<std::size_t>(plan.most_micro_batches), {ids, {}});
   std::optional<model::MtpOptions> mtp;
   if (plan.mtp) mtp = model::MtpOptions{};
-  const train::StepPasses passes = run_passes(model, batches, mtp);
+  static_cast<void>(run_passes(model, batches, mtp));
   train::StepUpdate update;
   update.bias_rate = 1;
-  update_weights(model, update, passes);
+  update_weights(model, update);
   static_cast<void>(model.forward(ids, {"loss"}));
   return model.runtime().peak_bytes();
 }
@@ -50,9 +50,7 @@ class TrainerDevice : public train::StepDevice {
     return device::run_passes(model_, batches, mtp);
   }
 
-  void update(const train::StepUpdate& update, const train::StepPasses& passes) override {
-    update_weights(model_, update, passes);
-  }
+  void update(const train::StepUpdate& update) override { update_weights(model_, update); }
 
   [[nodiscard]] double loss(const Tensor& ids) override {
     return static_cast<double>(model_.forward(ids, {"loss"}).at("loss").values<float>()[0]);

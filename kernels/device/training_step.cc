@@ -30,13 +30,15 @@ using tensor::Tensor;
 class Report {
  public:
   Report(DeviceModel& model, std::size_t batches, std::int64_t depths)
-      : layers_(std::ssize(mixture_layers(model.config(), model.use().mtp))),
+      : loads_(model.loads()),
         experts_(model.config().n_routed_experts),
         losses_(1 + depths),
         words_(model.runtime().allocate("report", Element::kF64,
-                                        2 + static_cast<std::int64_t>(batches) * (1 + depths) + layers_ * experts_)) {
-    model.runtime().run(
-        [&] { kernels::fill_zero(static_cast<float*>(words_.data), 2 * static_cast<std::size_t>(words_.count)); });
+                                        2 + static_cast<std::int64_t>(batches) * (1 + depths) + loads_.count)) {
+    model.runtime().run([&] {
+      for (const Array& words : {words_, loads_})
+        if (words.count > 0) kernels::fill_zero(words.as<float>(), 2 * static_cast<std::size_t>(words.count));
+    });
   }
 
   [[nodiscard]] Array squares() const { return words_.part(0, 1); }
@@ -44,12 +46,13 @@ class Report {
   [[nodiscard]] Array losses(std::size_t batch) const {
     return words_.part(2 + static_cast<std::int64_t>(batch) * losses_, losses_);
   }
-  [[nodiscard]] Array loads() const {
-    return whole(words_.part(words_.count - layers_ * experts_, layers_ * experts_));
-  }
 
   // Waits for the device. Fills in what `result` has no number for yet.
   void read(Runtime& runtime, train::StepPasses& result) const {
+    const Array loads = words_.part(words_.count - loads_.count, loads_.count);
+    if (loads.count > 0)
+      runtime.run(
+          [&] { kernels::copy_words(loads_.i64(), loads.as<std::int64_t>(), static_cast<std::size_t>(loads.count)); });
     std::vector<double> words(static_cast<std::size_t>(words_.count));
     runtime.download(words_, std::as_writable_bytes(std::span(words)));
     if (const auto count = std::bit_cast<std::int64_t>(words[1]); count > 0)
@@ -59,7 +62,7 @@ class Report {
       loss.main.nll = words[word++];
       for (model::HeadLoss& depth : loss.mtp) depth.nll = words[word++];
     }
-    for (std::int64_t layer = 0; layer < layers_; ++layer) {
+    while (word < words.size()) {
       std::vector<std::int64_t>& load = result.loads.emplace_back();
       for (std::int64_t e = 0; e < experts_; ++e) load.push_back(std::bit_cast<std::int64_t>(words[word++]));
     }
@@ -72,7 +75,7 @@ class Report {
     return words;
   }
 
-  std::int64_t layers_;
+  Array loads_;  // the model's
   std::int64_t experts_;
   std::int64_t losses_;  // of a micro-batch
   Array words_;
@@ -88,8 +91,8 @@ class MainPass {
     const std::int64_t d = pass_.config.hidden_size;
     streams_.push_back(pass_.room("hidden", rows, d));
     pass_.runtime.run([&] {
-      kernels::embedding_values(embedding().value.f32(), pass_.place.ids.i64(), narrow(rows),
-                                narrow(d), streams_.back().values());
+      kernels::embedding_values(embedding().value.f32(), pass_.place.ids.i64(), narrow(rows), narrow(d),
+                                streams_.back().values());
     });
     for (std::int64_t layer = 0; layer < pass_.config.num_hidden_layers; ++layer) {
       const Array y = pass_.room("hidden", rows, d);
@@ -130,27 +133,40 @@ class MainPass {
 
 const Tensor* padding_of(const train::TokenRows& batch) { return batch.padding.size() > 0 ? &batch.padding : nullptr; }
 
-train::MicroBatchLoss run_micro_batch(DeviceModel& model, const train::TokenRows& batch,
+// A micro-batch on the device.
+struct SentRows {
+  Place main;
+  std::vector<Place> modules;  // of MTP, by depth
+};
+SentRows send_rows(DeviceModel& model, const train::TokenRows& batch, bool mtp) {
+  Runtime& runtime = model.runtime();
+  const Tensor& ids = batch.ids;
+  SentRows sent;
+  sent.main = place_tokens(model.config(), model::plain_layout(ids.dim(0), ids.dim(1)), ids, runtime);
+  place_targets(sent.main, model::targets_ahead(ids, 1, ids.dim(1), padding_of(batch)), runtime);
+  if (mtp) sent.modules = place_modules(model.config(), ids, padding_of(batch), runtime);
+  return sent;
+}
+
+train::MicroBatchLoss run_micro_batch(DeviceModel& model, const SentRows& rows,
                                       const std::optional<model::MtpOptions>& mtp, const Report& report,
                                       const Array& nll) {
   Runtime& runtime = model.runtime();
   const Runtime::Scope scope(runtime);
-  Pass pass{model.config(), runtime, model.parameters(), model.use().element,
-            place_tokens(model.config(), model::plain_layout(batch.ids.dim(0), batch.ids.dim(1)), batch.ids, runtime)};
+  Pass pass{model.config(), runtime, model.parameters(), model.use().element, rows.main};
   pass.keep = true;
   pass.non_finite = report.non_finite();
-  pass.loads = report.loads();
+  pass.loads = model.loads();
   MainPass main(pass);
   main.forward();
-  const Tensor targets = model::targets_ahead(batch.ids, 1, batch.ids.dim(1), padding_of(batch));
   train::MicroBatchLoss loss;
-  loss.main.targets = model::count_targets(targets);
-  main.head().loss(targets, 1, nll.part(0, 1));
+  loss.main.targets = rows.main.target_count;
+  main.head().loss(1, nll.part(0, 1));
   Array dstream;
   if (mtp) {
-    MtpLayers modules(pass, *mtp, batch.ids, padding_of(batch));
+    MtpLayers modules(pass, *mtp, rows.modules);
     modules.forward(main.stream(), main.head().normed(), nll.part(1, nll.count - 1));
-    for (const std::int64_t count : modules.targets()) loss.mtp.push_back({0, count});
+    for (const Place& place : rows.modules) loss.mtp.push_back({0, place.target_count});
     const Array dinput = pass.room("dinput of MTP", pass.place.rows(), model.config().hidden_size);
     modules.backward(dinput);
     if (mtp->variant == model::MtpVariant::kPaper)
@@ -205,24 +221,22 @@ void step_parameter(const Parameter& parameter, const kernels::AdamwFactors& fac
     auto* const weights = parameter.value.part(begin, count).f32();
     auto* const first = static_cast<std::uint16_t*>(parameter.first.part(begin, count).data);
     auto* const second = static_cast<std::uint16_t*>(parameter.second.part(begin, count).data);
-    kernels::adamw({weights, parameter.gradient.part(begin, count).f32(), first, second, weights, first, second,
-                    narrow(count)},
-                   factors, kernels::Version::kTuned);
+    kernels::adamw(
+        {weights, parameter.gradient.part(begin, count).f32(), first, second, weights, first, second, narrow(count)},
+        factors, kernels::Version::kTuned);
   }
 }
 
-void update_biases(DeviceModel& model, const train::StepUpdate& update, const train::StepPasses& passes) {
-  Runtime& runtime = model.runtime();
+void update_biases(DeviceModel& model, const train::StepUpdate& update) {
   const std::vector<std::int64_t> layers = mixture_layers(model.config(), model.use().mtp);
   const std::int64_t experts = model.config().n_routed_experts;
-  const Runtime::Scope scope(runtime);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Parameter& bias = model.parameters().of(model::layer_prefix(layers[i]) + "mlp.gate.e_score_correction_bias");
-    const Array loads = runtime.allocate("loads", Element::kI64, experts);
-    runtime.upload(loads, std::as_bytes(std::span(passes.loads[i])));
-    runtime.run([&] {
-      kernels::update_bias(loads.i64(), narrow(experts), static_cast<float>(update.bias_rate),
-                           update.bias_tolerance, bias.value.f32());
+  for (std::int64_t i = 0; i < std::ssize(layers); ++i) {
+    const std::string prefix = model::layer_prefix(layers[static_cast<std::size_t>(i)]);
+    const Parameter& bias = model.parameters().of(prefix + "mlp.gate.e_score_correction_bias");
+    const Array loads = model.loads().part(i * experts, experts);
+    model.runtime().run([&] {
+      kernels::update_bias(loads.i64(), narrow(experts), static_cast<float>(update.bias_rate), update.bias_tolerance,
+                           bias.value.f32());
     });
   }
 }
@@ -239,11 +253,13 @@ train::StepPasses run_passes(DeviceModel& model, std::span<const train::TokenRow
       core::fail_input("loss: found sequences of 1 token, expected at least 2: there is no next token to predict");
   }
   const Runtime::Scope scope(model.runtime());
+  std::vector<SentRows> sent;
+  for (const train::TokenRows& batch : batches) sent.push_back(send_rows(model, batch, mtp.has_value()));
   const Report report(model, batches.size(), mtp ? model.config().num_nextn_predict_layers : 0);
   model.parameters().clear_gradients();
   train::StepPasses result;
   for (std::size_t i = 0; i < batches.size(); ++i)
-    result.losses.push_back(run_micro_batch(model, batches[i], mtp, report, report.losses(i)));
+    result.losses.push_back(run_micro_batch(model, sent[i], mtp, report, report.losses(i)));
   add_squares(model, report.squares());
   report.read(model.runtime(), result);
   for (const train::MicroBatchLoss& loss : result.losses)
@@ -254,7 +270,7 @@ train::StepPasses run_passes(DeviceModel& model, std::span<const train::TokenRow
   return result;
 }
 
-void update_weights(DeviceModel& model, const train::StepUpdate& update, const train::StepPasses& passes) {
+void update_weights(DeviceModel& model, const train::StepUpdate& update) {
   Runtime& runtime = model.runtime();
   for (const Parameter& parameter : model.parameters().all()) {
     const auto decays = update.decays.find(parameter.tensors.front());
@@ -263,7 +279,7 @@ void update_weights(DeviceModel& model, const train::StepUpdate& update, const t
       step_parameter(parameter, factors_of(update.rule, decays->second ? update.rule.weight_decay : 0, update.step));
     });
   }
-  if (update.bias_rate != 0) update_biases(model, update, passes);
+  if (update.bias_rate != 0) update_biases(model, update);
   model.parameters().refresh_codes();
 }
 

@@ -1,5 +1,6 @@
 // One training step on the device: passes forward and backward, the norm of the gradients, and the optimiser. The host
-// waits once, between the two, for what it reports and for the norm that the clipping needs.
+// waits once, between the two, for what it reports and for the norm that the clipping needs; and where it sends a
+// step's tokens, all of them before the first kernel, until the step before has ended.
 #pragma once
 
 #include <optional>
@@ -18,7 +19,8 @@ namespace lastbit::device {
 [[nodiscard]] train::StepPasses run_passes(DeviceModel& model, std::span<const train::TokenRows> batches,
                                            const std::optional<model::MtpOptions>& mtp);
 
-// AdamW on what run_passes() left, and the routers' biases from its loads. Sends, and does not wait.
-void update_weights(DeviceModel& model, const train::StepUpdate& update, const train::StepPasses& passes);
+// AdamW on what run_passes() left, and the routers' biases from its loads. Launches alone: nothing is sent or waited
+// for.
+void update_weights(DeviceModel& model, const train::StepUpdate& update);
 
 }  // namespace lastbit::device

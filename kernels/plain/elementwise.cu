@@ -26,6 +26,11 @@ __global__ void copy_elements(Values x, Values y, std::size_t count) {
   if (i < count) store_value(y, i, load_value(x, i));
 }
 
+__global__ void copy_word_elements(const std::int64_t* x, std::int64_t* y, std::size_t count) {
+  const std::size_t i = element_index();
+  if (i < count) y[i] = x[i];
+}
+
 // One thread an element of y.
 __global__ void copy_token_elements(Values x, Values y, TokenCopy shape) {
   const std::size_t i = element_index();
@@ -61,6 +66,10 @@ void fill_zero(float* y, std::size_t count) {
 
 void copy_values(const Values& x, const Values& y, std::size_t count) {
   simt::launch({"copy_values", blocks_of(count, kElementThreads), kElementBlock}, copy_elements, x, y, count);
+}
+
+void copy_words(const std::int64_t* x, std::int64_t* y, std::size_t count) {
+  simt::launch({"copy_words", blocks_of(count, kElementThreads), kElementBlock}, copy_word_elements, x, y, count);
 }
 
 void copy_tokens(const Values& x, const Values& y, const TokenCopy& shape) {

@@ -15,6 +15,8 @@ namespace lastbit::kernels {
 void fill_zero(float* y, std::size_t count);
 // y [count] = x: a cast where the two differ.
 void copy_values(const Values& x, const Values& y, std::size_t count);
+// y [count] = x, bits as they are.
+void copy_words(const std::int64_t* x, std::int64_t* y, std::size_t count);
 
 // `batch` rows of tokens of d elements: the first `tokens` of rows that are x_row tokens long go to rows of y_row.
 struct TokenCopy {

@@ -118,16 +118,16 @@ void rms_norm_gradient(const Values& dy, const Values& x, const float* weight, c
                        float* dweight, float* factors) {
   simt::launch({"rms_norm_gradient", rows_of(shape.rows), block_of(kNormThreads)}, rms_norm_gradient_rows, dy, x,
                weight, shape, dx, factors);
-  simt::launch({"norm_weight_gradient", threads_for(static_cast<std::size_t>(shape.d)), block_of(kRowThreads)}, norm_weight_gradient, dy, x,
-               factors, shape, dweight);
+  simt::launch({"norm_weight_gradient", threads_for(static_cast<std::size_t>(shape.d)), block_of(kRowThreads)},
+               norm_weight_gradient, dy, x, factors, shape, dweight);
 }
 
 void turn_heads(const RotaryPart& from, const RotaryPart& to, const float* cosines, const float* sines,
                 const TurnShape& shape, RopeLayout layout, bool back) {
   const std::size_t pairs = static_cast<std::size_t>(shape.tokens) * static_cast<std::size_t>(shape.heads) *
                             static_cast<std::size_t>(shape.dim / 2);
-  simt::launch({"turn_heads", threads_for(pairs), block_of(kRowThreads)},
-               turn_pairs, from, to, cosines, sines, shape, layout, back);
+  simt::launch({"turn_heads", threads_for(pairs), block_of(kRowThreads)}, turn_pairs, from, to, cosines, sines, shape,
+               layout, back);
 }
 
 }  // namespace lastbit::kernels

@@ -58,7 +58,7 @@ class StepDevice {
   [[nodiscard]] virtual StepPasses run_passes(std::span<const TokenRows> batches,
                                               const std::optional<model::MtpOptions>& mtp) = 0;
   // AdamW on the gradients that run_passes() left, and the routers' biases by its loads.
-  virtual void update(const StepUpdate& update, const StepPasses& passes) = 0;
+  virtual void update(const StepUpdate& update) = 0;
 
   // The mean loss of ids [B, S]. Errors (bad input): it is not finite.
   [[nodiscard]] virtual double loss(const tensor::Tensor& ids) = 0;

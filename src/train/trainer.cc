@@ -307,7 +307,7 @@ void Trainer::set_update(StepReport& report, double norm, std::int64_t micro_bat
   report.learning_rate = learning_rate(config_.learning_rate, state_.step, static_cast<double>(state_.tokens));
 }
 
-void Trainer::optimise_on_device(const StepReport& report, const StepPasses& passes, std::int64_t micro_batches) {
+void Trainer::optimise_on_device(const StepReport& report, std::int64_t micro_batches) {
   StepUpdate update;
   update.rule = config_.optimiser.adamw;
   update.step = {state_.step + 1, report.learning_rate, report.clip_factor * (1 / static_cast<double>(micro_batches))};
@@ -315,7 +315,7 @@ void Trainer::optimise_on_device(const StepReport& report, const StepPasses& pas
   update.bias_rate = report.bias_rate;
   update.bias_tolerance = config_.balance.bias_tolerance;
   device_is_ahead_ = true;
-  device_->update(update, passes);
+  device_->update(update);
 }
 
 void Trainer::optimise(const StepReport& report, std::int64_t micro_batches) {
@@ -386,7 +386,7 @@ StepReport Trainer::step(const StepExtras& extras) {
   report.bias_rate = share < config_.balance.bias_until ? config_.balance.bias_rate : 0;
   set_update(report, device_ ? of_device.gradient_norm : gradient_sum_norm(), micro_batches);
   if (device_) {
-    optimise_on_device(report, of_device, micro_batches);
+    optimise_on_device(report, micro_batches);
   } else {
     optimise(report, micro_batches);
     update_biases(report);

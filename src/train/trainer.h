@@ -107,7 +107,7 @@ class Trainer {
   [[nodiscard]] double gradient_sum_norm() const;
   void set_update(StepReport& report, double norm, std::int64_t micro_batches) const;
   void optimise(const StepReport& report, std::int64_t micro_batches);
-  void optimise_on_device(const StepReport& report, const StepPasses& passes, std::int64_t micro_batches);
+  void optimise_on_device(const StepReport& report, std::int64_t micro_batches);
   void update_biases(const StepReport& report);
   void update_ema();
 

@@ -162,9 +162,10 @@ TEST(DeviceModel, SizesBeyondTheKernelsAreRefused) {
     const std::vector<train::TokenRows> batches{{drawn_ids(plan.config(), 1, tokens), {}}};
     return message_of([&] { static_cast<void>(run_passes(plan, batches, std::nullopt)); });
   };
-  EXPECT_EQ(step({{"num_hidden_layers", 1}}, 12289),
-            "the device path: sequences of 12289 tokens with gradients, expected at most 12288; --device cpu has longer "
-            "ones");
+  EXPECT_EQ(
+      step({{"num_hidden_layers", 1}}, 12289),
+      "the device path: sequences of 12289 tokens with gradients, expected at most 12288; --device cpu has longer "
+      "ones");
   EXPECT_EQ(step({{"num_hidden_layers", 1}, {"intermediate_size", 1 << 20}}, 4096),
             "the device path: 4294967296 elements for one kernel, expected at most 2147483647: fewer tokens a pass");
 }
