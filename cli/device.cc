@@ -7,6 +7,9 @@
 #include "kernels/device/availability.h"
 #include "kernels/device/decoder.h"
 #include "kernels/device/trainer_device.h"
+#if defined(LASTBIT_GPU)
+#include "kernels/cuda/gpu_place.h"
+#endif
 
 namespace lastbit::cli {
 
@@ -53,6 +56,14 @@ train::MakeStepDevice step_device(const std::string& device) {
   return [memory = memory_of(device)](const train::DevicePlan& plan) { return device::make_step_device(plan, memory); };
 }
 
+std::string recipe_device(const std::string& device) {
+#if defined(LASTBIT_GPU)
+  return device + " " + cuda::architecture();
+#else
+  return device;
+#endif
+}
+
 infer::Decode device_decoder(const std::string& device, const model::Transformer& model, std::int64_t capacity) {
   return device::make_decoder(model.config(), model.weights(), model.numerics(), memory_of(device), capacity);
 }
@@ -82,6 +93,8 @@ std::vector<model::MemoryPart> device_plan(const model::ModelConfig& /*config*/,
 }
 
 train::MakeStepDevice step_device(const std::string& /*device*/) { fail_without_kernels(); }
+
+std::string recipe_device(const std::string& /*device*/) { fail_without_kernels(); }
 
 infer::Decode device_decoder(const std::string& /*device*/, const model::Transformer& /*model*/,
                              std::int64_t /*capacity*/) {

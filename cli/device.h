@@ -26,6 +26,8 @@ void add_device(CLI::App& command, std::string& device);
 [[nodiscard]] std::vector<model::MemoryPart> device_plan(const model::ModelConfig& config,
                                                          const device::RunRequest& request);
 [[nodiscard]] train::MakeStepDevice step_device(const std::string& device);
+// For recipes, a run going on where its bits are the same: "simt", or "cuda sm_90" with the GPU's compute capability.
+[[nodiscard]] std::string recipe_device(const std::string& device);
 // Decodes one sequence of at most `capacity` tokens.
 [[nodiscard]] infer::Decode device_decoder(const std::string& device, const model::Transformer& model,
                                            std::int64_t capacity);

@@ -118,7 +118,7 @@ int run_train(TrainCommand command) {
   const std::string device = usable_device(command.device);
   if (device != "cpu") {
     command.run.device = step_device(device);
-    command.run.device_name = device;
+    command.run.device_name = recipe_device(device);
   }
   listen_for_signals();
   TrainProgress progress;

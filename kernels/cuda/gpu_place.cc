@@ -14,7 +14,7 @@ std::string version_text(int version) { return fmt::format("{}.{}", version / 10
 int attribute(cudaDeviceAttr which) {
   int value = 0;
   const cudaError_t error = cudaDeviceGetAttribute(&value, which, 0);
-  if (error != cudaSuccess) core::fail_unsupported("doctor --gpu: {}", cudaGetErrorString(error));
+  if (error != cudaSuccess) core::fail_unsupported("the GPU: {}", cudaGetErrorString(error));
   return value;
 }
 
@@ -49,6 +49,11 @@ kernels::DeviceInfo read_device() {
 }
 
 }  // namespace
+
+std::string architecture() {
+  return fmt::format("sm_{}{}", attribute(cudaDevAttrComputeCapabilityMajor),
+                     attribute(cudaDevAttrComputeCapabilityMinor));
+}
 
 kernels::DoctorPlace gpu_place(const std::vector<kernels::KnownGpu>& known) {
   kernels::DoctorPlace place;

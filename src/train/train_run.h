@@ -26,7 +26,7 @@ struct RunOptions {
   std::string resume_from;     // or from this one
   std::int64_t max_steps = 0;  // of this call; 0: to the end
   MakeStepDevice device;       // where steps run; without: here
-  std::string device_name;     // part of the recipe: a run goes on where it began
+  std::string device_name;     // part of the recipe: a run goes on on what gives the same bits
   std::function<bool()> stop;  // asked after every step: true ends the run there, as its end would
   std::function<void(const RunProgress&)> progress;
 };

@@ -10,6 +10,7 @@
 #include "io/atomic_file.h"
 #include "support/cli.h"
 #include "support/shared.h"
+#include "train/metrics_log.h"
 
 namespace lastbit {
 namespace {
@@ -58,6 +59,13 @@ class DeviceTest : public ::testing::Test {
     const std::size_t at = result.out.find(line + " ");
     EXPECT_NE(at, std::string::npos) << line << " in:\n" << result.out << result.err;
     return at == std::string::npos ? 0 : std::stod(result.out.substr(at + line.size()));
+  }
+  // Of the last step of a run.
+  static double last_loss(const std::string& path) {
+    double loss = 0;
+    for (const nlohmann::json& line : train::read_metrics(path))
+      if (line.contains("loss")) loss = line.at("loss").get<double>();
+    return loss;
   }
 
   testing::TempDir dir_;
@@ -118,9 +126,48 @@ TEST_F(DeviceTest, DryRunPrintsWhatTheDeviceTakes) {
 
 TEST_F(DeviceTest, GeneratesTheSameText) {
   const auto text = [](const std::string& device) {
-    return run_cli({"generate", "--prompt", "def", "--max-tokens", "2", "--temperature", "0", "--device", device}).out;
+    const CliResult result =
+        run_cli({"generate", "--prompt", "def", "--max-tokens", "2", "--temperature", "0", "--device", device});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_FALSE(result.out.empty());
+    return result.out;
   };
   EXPECT_EQ(text("simt"), text("cpu"));
+}
+
+// A run goes on where it began: other devices have other bits.
+TEST_F(DeviceTest, TrainsAndGoesOnOnTheSameDevice) {
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += std::to_string(i * i % 1009) + (i % 9 == 0 ? ".\n" : " ");
+  io::write_text_file(dir_.file("text.txt"), text);
+  const nlohmann::json config{{"model", dir_.file("config.json")},
+                              {"model_config", {{"vocab_size", 1024}}},
+                              {"numerics", "fp32"},
+                              {"steps", 2},
+                              {"output", dir_.file("run")},
+                              {"data",
+                               {{"text", {"text.txt"}},
+                                {"tokenizer", testing::source_path("data/tokenizer/lastbit-1k.json")},
+                                {"sequence_tokens", 6},
+                                {"validation_share", 0}}},
+                              {"batch", {{"sequences", 1}}},
+                              {"record", {{"evaluate_every", 0}}}};
+  io::write_text_file(dir_.file("train.json"), config.dump());
+  const auto train = [&](const std::string& device, const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> args{"train", dir_.file("train.json"), "--device", device, "--out", dir_.file(out)};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_cli(args);
+  };
+  for (const std::string device : {"simt", "cpu"}) {
+    const CliResult begun = train(device, device, {"--max-steps", "1"});
+    ASSERT_EQ(begun.exit_code, 0) << begun.err;
+    const std::string other = device == "cpu" ? "simt" : "cpu";
+    expect_one_line_error(train(other, device, {"--resume"}), 2, {"'device'"});
+    const CliResult ended = train(device, device, {"--resume"});
+    EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  }
+  const double simt = last_loss(dir_.file("simt/metrics.jsonl"));
+  EXPECT_NEAR(simt, last_loss(dir_.file("cpu/metrics.jsonl")), 1e-5 * simt);
 }
 #else
 TEST_F(DeviceTest, SimtNeedsTheExecutor) { expect_one_line_error(run("simt", {"--loss"}), 4, {"--device"}); }
