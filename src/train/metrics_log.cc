@@ -96,7 +96,7 @@ json to_json(const StepReport& report) {
                       {"entropy", layer.entropy},
                       {"dropped", layer.dropped},
                       {"auxiliary_loss", layer.auxiliary_loss},
-                      {"share_on_nodes", layer.share_on_nodes}});
+                      {"share_on_nodes", layer.share_on_nodes.empty() ? json(nullptr) : json(layer.share_on_nodes)}});
   }
   return {{"step", report.step},
           {"tokens", report.tokens},

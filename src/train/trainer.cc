@@ -141,8 +141,7 @@ Trainer::Trainer(const TrainConfig& config, const MakeStepDevice& make_device)
       model_object_(model_object_of(config)),
       model_(make_model(config, model_object_)),
       specs_(specs_of(model_)),
-      windows_(config.data, model_.config().vocab_size, config.seed),
-      gradients_(model_.zero_gradients()) {
+      windows_(config.data, model_.config().vocab_size, config.seed) {
   for (const model::ParameterGroup& group : model::parameter_groups(specs_, {config.optimiser.decay_embeddings}))
     for (const std::string& weight : group.weights) decays_[weight] = group.weight_decay;
   const DType moment = config.optimiser.bf16_moments ? DType::kBF16 : DType::kF32;
@@ -154,7 +153,10 @@ Trainer::Trainer(const TrainConfig& config, const MakeStepDevice& make_device)
     state_.first_moments[spec.name] = Tensor::zeros(moment, spec.shape);
     state_.second_moments[spec.name] = Tensor::zeros(moment, spec.shape);
   }
-  if (!make_device) return;
+  if (!make_device) {
+    gradients_ = model_.zero_gradients();
+    return;
+  }
   require_device_options(config, model_.config());
   const std::int64_t sequences = std::max(config.batch.ramp.first, config.batch.ramp.last);
   device_ = make_device({model_.config(), model_.numerics(), model_.weights().has_mtp(), config.batch.micro_sequences,
@@ -228,7 +230,22 @@ void Trainer::fail_diverged(std::int64_t micro, const Tensor& ids, model::LossOp
   options.shadow = nullptr;
   options.taps.clear();
   throw DivergenceError(fmt::format("step {}, micro-batch {}: {}", state_.step + 1, micro,
-                                    find_divergence(model_, ids, options, gradients_, reason)));
+                                    find_divergence(model_, ids, options, *gradients_, reason)));
+}
+
+// The reference looks for the place, from the same weights.
+void Trainer::fail_diverged_on_device(const std::vector<TokenRows>& batches, const std::string& reason) {
+  collect();
+  const model::Gradients none({}, DType::kF32);
+  for (std::size_t micro = 0; micro < batches.size(); ++micro) {
+    model::LossOptions options = loss_options();
+    options.padding = batches[micro].padding;
+    const std::string place = find_divergence(model_, batches[micro].ids, options, none, "");
+    if (!place.empty())
+      throw DivergenceError(fmt::format("step {}, micro-batch {}: {}", state_.step + 1, micro, place));
+  }
+  throw DivergenceError(
+      fmt::format("step {}: {}; the reference's micro-batches of that step are finite", state_.step + 1, reason));
 }
 
 void Trainer::run_micro_batch(std::int64_t micro, std::int64_t first_row, const StepExtras& extras,
@@ -246,13 +263,13 @@ void Trainer::run_micro_batch(std::int64_t micro, std::int64_t first_row, const 
   report.mtp_weight = options.mtp ? options.mtp->weight : 0;
   model::LossResult result;
   try {
-    result = model_.loss_and_gradients(rows.ids, options, gradients_);
+    result = model_.loss_and_gradients(rows.ids, options, *gradients_);
   } catch (const core::Error& error) {
     if (error.kind() != core::ErrorKind::kInput) throw;
     fail_diverged(micro, rows.ids, options, error.what());  // ids are checked: what is left are numbers that overflow
   }
   if (!std::isfinite(result.loss)) fail_diverged(micro, rows.ids, options, fmt::format("the loss is {}", result.loss));
-  if (has_non_finite(gradients_)) fail_diverged(micro, rows.ids, options, "a gradient is not finite");
+  if (has_non_finite(*gradients_)) fail_diverged(micro, rows.ids, options, "a gradient is not finite");
   report.loss += result.loss;
   add_losses({result.main, result.mtp}, report);
   add_routing(result, report);
@@ -267,7 +284,7 @@ void Trainer::add_losses(const MicroBatchLoss& losses, StepReport& report) const
 
 double Trainer::gradient_sum_norm() const {
   std::vector<std::span<const float>> all;
-  for (const auto& [name, gradient] : gradients_.tensors()) all.push_back(gradient.values<float>());
+  for (const auto& [name, gradient] : gradients_->tensors()) all.push_back(gradient.values<float>());
   return gradient_norm<float>(all);
 }
 
@@ -283,7 +300,7 @@ StepPasses Trainer::run_on_device(std::int64_t micro_batches, StepReport& report
     passes = device_->run_passes(batches, mtp);
   } catch (const core::Error& error) {
     if (error.kind() != core::ErrorKind::kInput) throw;
-    throw DivergenceError(fmt::format("step {}: {}", state_.step + 1, error.what()));
+    fail_diverged_on_device(batches, error.what());
   }
   for (const MicroBatchLoss& losses : passes.losses) {
     add_losses(losses, report);
@@ -326,7 +343,7 @@ void Trainer::optimise(const StepReport& report, std::int64_t micro_batches) {
   for (const auto& [name, decays] : decays_) {
     const AdamWRule& rule = decays ? config_.optimiser.adamw : plain;
     const auto weights = state_.weights.at(name).mutable_values<float>();
-    const auto gradients = std::as_const(gradients_.of(name)).values<float>();
+    const auto gradients = std::as_const(gradients_->of(name)).values<float>();
     Tensor& first = state_.first_moments.at(name);
     Tensor& second = state_.second_moments.at(name);
     if (config_.optimiser.bf16_moments)
@@ -365,7 +382,7 @@ StepReport Trainer::step(const StepExtras& extras) {
   StepReport report;
   report.sequences = batch_size(config_.batch.ramp, static_cast<double>(state_.tokens));
   const std::int64_t micro_batches = report.sequences / config_.batch.micro_sequences;
-  gradients_.clear();
+  if (gradients_) gradients_->clear();
   const Clock::time_point before_passes = Clock::now();
   StepPasses of_device;
   if (device_) of_device = run_on_device(micro_batches, report);

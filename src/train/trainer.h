@@ -27,8 +27,8 @@ struct LayerLoad {
   double deviation = 0;            // over the experts
   double entropy = 0;              // nats
   std::int64_t dropped = 0;
-  double auxiliary_loss = 0;  // mean over micro-batches
-  std::vector<double> share_on_nodes;
+  double auxiliary_loss = 0;           // mean over micro-batches
+  std::vector<double> share_on_nodes;  // empty with a device, which does not count them
 };
 
 struct StepReport {
@@ -70,7 +70,8 @@ class Trainer {
   // `make_device`: passes and optimiser run there. Errors beside: options that a device does not have.
   explicit Trainer(const TrainConfig& config, const MakeStepDevice& make_device = {});
 
-  // One step. Errors: DivergenceError naming step, micro-batch, layer and tensor.
+  // One step. Errors: DivergenceError naming step, micro-batch, layer and tensor. With a device the reference runs the
+  // step's passes for that; where its numbers stay finite, step and what the device saw.
   [[nodiscard]] StepReport step(const StepExtras& extras = {});
 
   [[nodiscard]] bool finished() const { return state_.step >= config_.total_steps; }
@@ -100,6 +101,7 @@ class Trainer {
   void run_micro_batch(std::int64_t micro, std::int64_t first_row, const StepExtras& extras, StepReport& report);
   [[noreturn]] void fail_diverged(std::int64_t micro, const tensor::Tensor& ids, model::LossOptions options,
                                   const std::string& reason);
+  [[noreturn]] void fail_diverged_on_device(const std::vector<TokenRows>& batches, const std::string& reason);
   void add_routing(const model::LossResult& result, StepReport& report) const;
   [[nodiscard]] StepPasses run_on_device(std::int64_t micro_batches, StepReport& report);
   void add_losses(const MicroBatchLoss& losses, StepReport& report) const;
@@ -116,8 +118,8 @@ class Trainer {
   model::Transformer model_;
   std::vector<model::WeightSpec> specs_;
   TokenWindows windows_;
-  model::Gradients gradients_;
-  std::map<std::string, bool> decays_;  // by weight
+  std::optional<model::Gradients> gradients_;  // without a device, which has its own
+  std::map<std::string, bool> decays_;         // by weight
   ops::DelayedScales scales_;
   TrainState state_;
   std::unique_ptr<StepDevice> device_;  // or null

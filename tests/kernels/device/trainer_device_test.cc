@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "support/shared.h"
 #include "train/small_run.h"
+#include "train/train_run.h"
 #include "train/trainer.h"
 
 namespace lastbit::device {
@@ -73,6 +74,25 @@ TEST(TrainerDevice, GoesOnFromACheckpointWithTheSameBits) {
   second.restore(first.state(), "checkpoint");
   static_cast<void>(second.step());
   EXPECT_EQ(weights_of(second), weights_of(whole));
+}
+
+// As the CPU's runs (train_run_test.cc).
+TEST(TrainerDevice, DivergenceNamesThePlaceAndLeavesAStateThatRepeatsIt) {
+  const testing::TempDir folder;
+  const train::TrainConfig config = config_of(
+      folder, {{"learning_rate", {{"schedule", "constant"}, {"peak", 1e20}, {"warm_up_steps", 1}, {"floor", nullptr}}},
+               {"optimiser", {{"weight_decay", 0}}},
+               {"data", {{"validation_share", 0}}},
+               {"record", {{"evaluate_every", 0}}}});
+  train::RunOptions options;
+  options.device = on_blocks();
+  options.device_name = "simt";
+  const train::RunResult first = train::train(config, options);
+  ASSERT_EQ(first.end, train::RunEnd::kDiverged);
+  for (const char* part : {"step 3", "micro-batch 0", "layer ", "tensor '"})
+    EXPECT_NE(first.message.find(part), std::string::npos) << first.message;
+  options.resume_from = config.output + "/checkpoints/before-failure-000000002.h5";
+  EXPECT_EQ(train::train(config, options).message, first.message);
 }
 
 TEST(TrainerDevice, WhatItDoesNotHaveIsSaid) {

@@ -2,7 +2,9 @@
 #include "kernels/device/training_step.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "core/error.h"
 #include "kernels/device/device_path.h"
 #include "kernels/device/feed_forward_layer.h"
 #include "kernels/simt/every_order.h"
@@ -269,6 +271,31 @@ TEST(TrainingStep, WithTiedEmbeddingsIsTheReferences) {
   compare(test, on_device(test, Memory::kBlocks), on_host(test, "fp32"), 2e-5);
   test.element = Element::kBF16;
   compare(test, on_device(test, Memory::kBlocks), on_host(test, "bf16"), 0.03);
+}
+
+// An infinite weight ends the passes, and nothing of the model has changed.
+TEST(TrainingStep, NumbersThatAreNotFiniteLeaveWeightsAndMoments) {
+  const nlohmann::json least{{"vocab_size", 48},           {"hidden_size", 64},     {"intermediate_size", 48},
+                             {"num_hidden_layers", 2},     {"n_routed_experts", 8}, {"num_experts_per_tok", 2},
+                             {"moe_intermediate_size", 24}};
+  StepCase test = small_step(tiny_config(least), 5, Element::kF32);
+  test.weights.at("model.layers.0.mlp.down_proj.weight").mutable_values<float>()[0] =
+      std::numeric_limits<float>::infinity();
+  const ModelUse use{test.element, true, true, true};
+  DeviceModel plan(test.config, use, Memory::kCounted, 0);
+  static_cast<void>(run_passes(plan, test.batches, test.mtp));
+  DeviceModel device(test.config, use, Memory::kBlocks, plan.runtime().peak_bytes());
+  device.upload(model::Weights::from(test.weights, true));
+  device.parameters().upload(Parameters::Part::kFirst, test.first);
+  device.parameters().upload(Parameters::Part::kSecond, test.second);
+  EXPECT_THROW(static_cast<void>(run_passes(device, test.batches, test.mtp)), core::Error);
+  const auto expect_same = [&](Parameters::Part part, const NamedTensors& before) {
+    for (const auto& [name, tensor] : device.parameters().download(part))
+      EXPECT_TRUE(std::ranges::equal(tensor.bytes(), before.at(name).bytes())) << name;
+  };
+  expect_same(Parameters::Part::kValue, test.weights);
+  expect_same(Parameters::Part::kFirst, test.first);
+  expect_same(Parameters::Part::kSecond, test.second);
 }
 
 }  // namespace lastbit::device
