@@ -39,11 +39,12 @@ NamedTensors on_device(const model::ModelConfig& config, const Tensor& ids, cons
   return found;
 }
 
-NamedTensors on_host(const model::ModelConfig& config, const Tensor& ids, const char* numerics) {
+NamedTensors on_host(const model::ModelConfig& config, const Tensor& ids, const char* numerics,
+                     const std::vector<std::string>& taps = kTaps) {
   const model::Transformer reference(config, model::Weights::from(drawn_weights(config), false),
                                      ops::numerics_by_name(numerics));
   model::ForwardOptions options;
-  options.taps = kTaps;
+  options.taps = taps;
   return reference.forward(ids, options);
 }
 
@@ -90,6 +91,22 @@ TEST(DeviceModel, ForwardInFp8IsTheReferences) {
   EXPECT_GT(relative_distance(found.at("logits"), on_host(config, ids, "bf16").at("logits")), 0.1);
 }
 
+// Several blocks of 128 along K, and several tiles of outputs an expert.
+TEST(DeviceModel, ForwardInFp8OfWideLayersIsTheReferences) {
+  const model::ModelConfig config = tiny_config({{"vocab_size", 96},
+                                                 {"hidden_size", 288},
+                                                 {"intermediate_size", 272},
+                                                 {"num_hidden_layers", 2},
+                                                 {"n_routed_experts", 8},
+                                                 {"num_experts_per_tok", 2},
+                                                 {"moe_intermediate_size", 160}});
+  const Tensor ids = drawn_ids(config, 1, 6);
+  const std::vector<std::string> taps{"logits", "hidden.layer0"};
+  const NamedTensors expected = on_host(config, ids, "fp8-h800", taps);
+  const NamedTensors found = on_device(config, ids, taps, "fp8-h800", Memory::kBlocks);
+  for (const std::string& name : taps) EXPECT_LT(relative_distance(found.at(name), expected.at(name)), 0.02) << name;
+}
+
 std::vector<float> logits_of(const model::ModelConfig& config, const char* numerics, Memory memory) {
   const NamedTensors found = on_device(config, drawn_ids(config, 2, 5), {"logits"}, numerics, memory);
   const auto values = found.at("logits").values<float>();
@@ -103,8 +120,15 @@ TEST(DeviceModel, BitsDependOnNeitherOrderNorMemory) {
   EXPECT_EQ(logits, logits_of(config, "fp32", Memory::kOneBlock));
 }
 
-TEST(DeviceModel, DecodingGivesTheBitsOfOnePass) {
-  const model::ModelConfig config = least_config();
+void expect_bits_of_one_pass(const char* numerics) {
+  const model::ModelConfig config = tiny_config({{"vocab_size", 96},
+                                                 {"hidden_size", 64},
+                                                 {"intermediate_size", 48},
+                                                 {"num_hidden_layers", 2},
+                                                 {"n_routed_experts", 8},
+                                                 {"num_experts_per_tok", 2},
+                                                 {"moe_intermediate_size", 24}});
+  const ModelUse use = model_use(ops::numerics_by_name(numerics), false, false, false);
   const Tensor ids = drawn_ids(config, 1, 5);
   const auto decode = [&](DeviceModel& device) {
     device.make_cache(5);
@@ -113,16 +137,21 @@ TEST(DeviceModel, DecodingGivesTheBitsOfOnePass) {
       logits.push_back(device.decode(ids.slice(1, token, token + 1).contiguous()));
     return logits;
   };
-  DeviceModel plan(config, {}, Memory::kCounted, 0);
+  DeviceModel plan(config, use, Memory::kCounted, 0);
   static_cast<void>(decode(plan));
-  DeviceModel device(config, {}, Memory::kBlocks, plan.runtime().peak_bytes());
+  DeviceModel device(config, use, Memory::kBlocks, plan.runtime().peak_bytes());
   device.upload(model::Weights::from(drawn_weights(config), false));
   const std::vector<std::vector<float>> found = decode(device);
-  const Tensor all = on_device(config, ids, {"logits"}, "fp32", Memory::kBlocks).at("logits");
+  const Tensor all = on_device(config, ids, {"logits"}, numerics, Memory::kBlocks).at("logits");
   for (std::int64_t token = 1; token < 5; ++token) {
     const Tensor row = all.slice(1, token, token + 1).contiguous();
-    EXPECT_TRUE(std::ranges::equal(row.values<float>(), found[static_cast<std::size_t>(token - 1)])) << token;
+    EXPECT_TRUE(std::ranges::equal(row.values<float>(), found[static_cast<std::size_t>(token - 1)]))
+        << numerics << ", token " << token;
   }
+}
+
+TEST(DeviceModel, DecodingGivesTheBitsOfOnePass) {
+  for (const char* numerics : {"fp32", "bf16", "fp8-h800"}) expect_bits_of_one_pass(numerics);
 }
 
 std::string message_of(const std::function<void()>& run) {
