@@ -60,12 +60,12 @@ class DeviceTest : public ::testing::Test {
     EXPECT_NE(at, std::string::npos) << line << " in:\n" << result.out << result.err;
     return at == std::string::npos ? 0 : std::stod(result.out.substr(at + line.size()));
   }
-  // Of the last step of a run.
-  static double last_loss(const std::string& path) {
-    double loss = 0;
+  // The last line of a step.
+  static nlohmann::json last_step(const std::string& path) {
+    nlohmann::json step;
     for (const nlohmann::json& line : train::read_metrics(path))
-      if (line.contains("loss")) loss = line.at("loss").get<double>();
-    return loss;
+      if (line.contains("loss")) step = line;
+    return step;
   }
 
   testing::TempDir dir_;
@@ -166,8 +166,13 @@ TEST_F(DeviceTest, TrainsAndGoesOnOnTheSameDevice) {
     const CliResult ended = train(device, device, {"--resume"});
     EXPECT_EQ(ended.exit_code, 0) << ended.err;
   }
-  const double simt = last_loss(dir_.file("simt/metrics.jsonl"));
-  EXPECT_NEAR(simt, last_loss(dir_.file("cpu/metrics.jsonl")), 1e-5 * simt);
+  const nlohmann::json simt = last_step(dir_.file("simt/metrics.jsonl"));
+  const nlohmann::json cpu = last_step(dir_.file("cpu/metrics.jsonl"));
+  const auto loss = cpu.at("loss").get<double>();
+  EXPECT_NEAR(simt.at("loss").get<double>(), loss, 1e-5 * loss);
+  const nlohmann::json::json_pointer share("/layers/0/share_on_nodes");
+  EXPECT_TRUE(simt.at(share).is_null());
+  EXPECT_EQ(cpu.at(share).size(), 3);  // no node, one, and both groups
 }
 #else
 TEST_F(DeviceTest, SimtNeedsTheExecutor) { expect_one_line_error(run("simt", {"--loss"}), 4, {"--device"}); }
