@@ -142,11 +142,11 @@ void add_replay(const Forecast& forecast, std::string& out) {
   if (!forecast.replay) return;
   const GroupReplay& replay = *forecast.replay;
   out += fmt::format(
-      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} micro-batches of {} recorded "
+      "\nReplayed: every rank of an expert-parallel group with its own tokens ({} micro-batch{} of {} recorded "
       "tokens)\n"
       "  step {:.3f} s, {:+.1f} % of the forecast above; busiest rank over the mean: {:.2f} on average, {:.2f} at "
       "worst\n",
-      replay.windows, thousands(static_cast<double>(replay.tokens)), replay.step_s,
+      replay.windows, replay.windows == 1 ? "" : "es", thousands(static_cast<double>(replay.tokens)), replay.step_s,
       100 * (replay.step_s / replay.folded_step_s - 1), replay.mean_load_factor, replay.worst_load_factor);
   const auto busy = [&](const char* name, const std::vector<std::vector<double>>& seconds) {
     const LinkSpread spread = link_spread(seconds);

@@ -1,5 +1,7 @@
 #include "check/implementation.h"
 
+#include <fmt/ranges.h>
+
 #include <chrono>
 
 #include "check/contract_families.h"
@@ -70,7 +72,8 @@ const Implementation& find_implementation(const std::string& name) {
     if (implementation.name == name) return implementation;
     names.push_back(implementation.name);
   }
-  core::fail_input("unknown implementation '{}'{}", name, core::suggestion(name, names));
+  core::fail_input("unknown implementation '{}'{}; there are: {}", name, core::suggestion(name, names),
+                   fmt::join(names, ", "));
 }
 
 }  // namespace lastbit::check

@@ -72,6 +72,8 @@ void read_operand(const ConfigReader& reader, const std::vector<ops::LinearNumer
   change([&](const ops::OperandNumerics& operand) {
     if (operand.delayed_steps > 0 && operand.tile != "tensor")
       reader.fail("tile", "tensor: a scale of the steps before is one for the whole tensor");
+    if (operand.delayed_steps > 0 && operand.rule.method != numerics::QuantizeMethod::kDivision)
+      reader.fail("method", "division: values are divided by a scale of the steps before");
   });
   reader.finish();
 }

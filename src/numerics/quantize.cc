@@ -309,15 +309,14 @@ Quantized requantize(const Quantized& quantized, const QuantizeRule& rule, Quant
   return result;
 }
 
-DelayedScaling::DelayedScaling(Format format, std::size_t history_length)
-    : format_(format), history_(history_length, 0.0F) {
+DelayedScaling::DelayedScaling(const QuantizeRule& rule, std::size_t history_length)
+    : rule_(rule), history_(history_length, 0.0F) {
   core::check(history_length >= 1, "a history of at least one step");
 }
 
 float DelayedScaling::scale() const {
   const float amax = *std::ranges::max_element(history_);
-  const float scale = amax / largest_number(format_);
-  return scale == 0 ? 1 : scale;
+  return amax == 0 ? 1 : scale_of(amax, rule_).scale;
 }
 
 void DelayedScaling::end_step(float amax) {

@@ -90,7 +90,8 @@ struct QuantizationError {
 // DelayedScaling with amax_compute_algo "max" and margin 0.
 class DelayedScaling {
  public:
-  DelayedScaling(Format format, std::size_t history_length);
+  // `rule`: of its tile and method nothing is used.
+  DelayedScaling(const QuantizeRule& rule, std::size_t history_length);
   // Of the steps seen so far; 1 before the first, and while all were 0.
   [[nodiscard]] float scale() const;
   // Ends a step whose tensor's largest magnitude was `amax`; the oldest step is forgotten. Errors: not finite.
@@ -99,7 +100,7 @@ class DelayedScaling {
   [[nodiscard]] std::vector<float> history() const;
 
  private:
-  Format format_;
+  QuantizeRule rule_;
   std::vector<float> history_;
   std::size_t next_ = 0;
 };

@@ -16,9 +16,9 @@ DelayedScales& DelayedScales::operator=(const DelayedScales& other) {
   return *this;
 }
 
-float DelayedScales::scale(const std::string& tensor, numerics::Format format, std::size_t steps) {
+float DelayedScales::scale(const std::string& tensor, const numerics::QuantizeRule& rule, std::size_t steps) {
   const std::scoped_lock lock(mutex_);
-  const auto [entry, added] = entries_.try_emplace(tensor, Entry{numerics::DelayedScaling(format, steps)});
+  const auto [entry, added] = entries_.try_emplace(tensor, Entry{numerics::DelayedScaling(rule, steps)});
   if (const auto before = added ? restored_.find(tensor) : restored_.end(); before != restored_.end()) {
     const auto history = std::as_const(before->second).values<float>();
     if (history.size() != steps)

@@ -21,14 +21,14 @@ class DelayedScales {
   DelayedScales& operator=(const DelayedScales& other);
 
   // Of the steps that have ended; 1 before the first.
-  [[nodiscard]] float scale(const std::string& tensor, numerics::Format format, std::size_t steps);
+  [[nodiscard]] float scale(const std::string& tensor, const numerics::QuantizeRule& rule, std::size_t steps);
   // The largest magnitude of the tensor in this step so far is at least `amax`. After scale() of the same tensor.
   void observe(const std::string& tensor, float amax);
   void end_step();
 
   // By tensor, F32 [steps]: the largest magnitudes, the oldest first.
   [[nodiscard]] tensor::NamedTensors histories() const;
-  // Goes on from them. The formats are known when the tensors are next asked for.
+  // Goes on from them. The rules are known when the tensors are next asked for.
   void restore(const tensor::NamedTensors& histories);
 
  private:

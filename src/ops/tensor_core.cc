@@ -43,7 +43,7 @@ numerics::Quantized delayed_codes(const numerics::FloatMatrix& x, const OperandN
   if (source.scales == nullptr)
     core::fail_unsupported("{}: delayed scales come from the steps before, which only training has", source.what);
   const std::string tensor = fmt::format("{}[{}]", source.what, source.group);
-  const float scale = source.scales->scale(tensor, numerics.format, numerics.delayed_steps);
+  const float scale = source.scales->scale(tensor, numerics.rule, numerics.delayed_steps);
   numerics::Quantized codes =
       numerics::quantize_with(x, numerics.format, numerics::find_scale_tile("tensor", x.rows, x.cols),
                               std::vector<float>(x.values.empty() ? 0 : 1, scale), source.what);

@@ -188,7 +188,7 @@ TEST(Quantize, RequantisingSaysWhatItCosts) {
 }
 
 TEST(Quantize, DelayedScalingLooksBack) {
-  DelayedScaling scaling(Format::kE4M3, 3);
+  DelayedScaling scaling({.format = Format::kE4M3}, 3);
   EXPECT_EQ(scaling.scale(), 1.0F);
   for (const float amax : {448.0F, 896.0F, 44.8F}) scaling.end_step(amax);
   EXPECT_EQ(scaling.scale(), 2.0F);
