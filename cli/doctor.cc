@@ -51,16 +51,18 @@ int run_doctor() {
 void add_doctor(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("doctor", "Say what this build and this machine have");
   const auto options = std::make_shared<DoctorGpuOptions>();
-  CLI::Option* const gpu = command->add_flag("--gpu", options->gpu,
-                                             "Hold every kernel against its contract on this machine's GPU, time it, "
-                                             "probe the tensor cores, and write a report");
+  CLI::Option* const gpu =
+      command->add_flag("--gpu", options->gpu,
+                        "Hold every kernel against its contract on this machine's GPU, time it, "
+                        "run the model beside the reference, probe the tensor cores, and write a report");
   command->add_option("--on", options->on, "gpu, or executor: the same on the CPU, without times")
       ->check(CLI::IsMember({"gpu", "executor"}))
       ->capture_default_str()
       ->needs(gpu);
   command
       ->add_option("--contracts", options->contracts,
-                   "Only kernels of these contracts, several with commas; mma: the probes (default: all)")
+                   "Only kernels of these contracts, several with commas; device_path: the model; mma: the probes "
+                   "(default: all)")
       ->delimiter(',')
       ->needs(gpu);
   command->add_option("--report", options->report, "Write the report as NAME.json and NAME.md")

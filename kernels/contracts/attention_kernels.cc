@@ -50,8 +50,8 @@ void run_decode(const DeviceCall& call) {
 }  // namespace
 
 std::vector<ContractKernel> attention_kernels() {
-  return {{"mla_prefill", "mla_prefill", kPortable, takes_prefill, run_prefill},
-          {"mla_decode", "mla_decode", kPortable, refuse_decode, run_decode}};
+  return {{"mla_prefill", "mla_prefill", kPortable, takes_prefill, prepare<run_prefill>},
+          {"mla_decode", "mla_decode", kPortable, refuse_decode, prepare<run_decode>}};
 }
 
 }  // namespace lastbit::kernels

@@ -1,5 +1,6 @@
 // Contracts of matrix products.
 #include <cstring>
+#include <memory>
 
 #include "kernels/contracts/kernel_registry.h"
 #include "kernels/gemm/fp8_gemm.h"
@@ -56,15 +57,13 @@ void run_emulated(const DeviceCall& call) { fp8_gemm_1x128_128x128_nt_emulated(f
 void run_wgmma(const DeviceCall& call) { fp8_gemm_1x128_128x128_nt_wgmma(fp8_gemm_of(call), call.version()); }
 
 std::string refuse_bf16(const check::KernelCall& call) {
-  const auto is = [&](const char* key, const char* value) { return call.settings.text(key) == value; };
-  if (!is("a_type", "bf16") || !is("b_type", "bf16") || is("d_type", "f16"))
-    return "it multiplies BF16 to BF16 or FP32";
-  if (!is("promotion", "none")) return "it chains along K without promotion";
-  return is("unit", "ampere_mma") ? "" : "mma.sync: unit ampere_mma alone";
+  if (std::string reason = refuse_bf16_types(call); !reason.empty()) return reason;
+  return call.settings.text("unit") == "ampere_mma" ? "" : "mma.sync: unit ampere_mma alone";
 }
 
 // The contract's operands are those of kNt; other roles take them transposed.
-simt::DeviceArray<std::uint16_t> transposed_codes(const tensor::Tensor& tensor, const std::string& name) {
+std::shared_ptr<const simt::DeviceArray<std::uint16_t>> transposed_codes(const tensor::Tensor& tensor,
+                                                                         const std::string& name) {
   const auto rows = static_cast<std::size_t>(tensor.dim(0));
   const auto cols = static_cast<std::size_t>(tensor.dim(1));
   const tensor::Tensor dense = tensor.contiguous();
@@ -72,32 +71,46 @@ simt::DeviceArray<std::uint16_t> transposed_codes(const tensor::Tensor& tensor, 
   std::memcpy(codes.data(), dense.bytes().data(), dense.nbytes());
   std::vector<std::uint16_t> turned(codes.size());
   for (std::size_t i = 0; i < codes.size(); ++i) turned[i % cols * rows + i / cols] = codes[i];
-  return simt::DeviceArray<std::uint16_t>(name, std::span<const std::uint16_t>(turned));
+  return std::make_shared<const simt::DeviceArray<std::uint16_t>>(name, std::span<const std::uint16_t>(turned));
 }
 
 template <GemmRole kRole>
-void run_bf16(const DeviceCall& call) {
+Launch prepare_bf16(const DeviceCall& call) {
   const tensor::NamedTensors& inputs = call.call().inputs;
-  const auto a = transposed_codes(inputs.at("a"), "a, transposed");
-  const auto b = transposed_codes(inputs.at("b"), "b, transposed");
-  bf16_gemm({kRole == GemmRole::kTn ? a.data() : call.input<const std::uint16_t>("a"),
-             kRole == GemmRole::kNt ? call.input<const std::uint16_t>("b") : b.data(), call.output<void>("d"),
-             call.size("a", 0), call.size("b", 0), call.size("a", 1), kRole, call.setting("d_type") == "bf16", false,
-             nullptr, 1},
-            call.version());
+  const auto a = kRole == GemmRole::kTn ? transposed_codes(inputs.at("a"), "a, transposed") : nullptr;
+  const auto b = kRole == GemmRole::kNt ? nullptr : transposed_codes(inputs.at("b"), "b, transposed");
+  const Bf16Gemm gemm{a ? a->data() : call.input<const std::uint16_t>("a"),
+                      b ? b->data() : call.input<const std::uint16_t>("b"),
+                      call.output<void>("d"),
+                      call.size("a", 0),
+                      call.size("b", 0),
+                      call.size("a", 1),
+                      kRole,
+                      call.setting("d_type") == "bf16",
+                      false,
+                      nullptr,
+                      1};
+  return [a, b, gemm, version = call.version()] { bf16_gemm(gemm, version); };
 }
 
 }  // namespace
 
+std::string refuse_bf16_types(const check::KernelCall& call) {
+  const auto is = [&](const char* key, const char* value) { return call.settings.text(key) == value; };
+  if (!is("a_type", "bf16") || !is("b_type", "bf16") || is("d_type", "f16"))
+    return "it multiplies BF16 to BF16 or FP32";
+  return is("promotion", "none") ? "" : "it chains along K without promotion";
+}
+
 std::vector<ContractKernel> gemm_kernels() {
   constexpr const char* kEmulated = "fp8_gemm_1x128_128x128_nt_emulated";
-  return {{"fp8_gemm", kEmulated, kPortable, refuse_emulated, run_emulated},
-          {"fp8_gemm", "fp8_gemm_1x128_128x128_nt_wgmma", "sm_90a", refuse_wgmma, run_wgmma},
-          {"fp8_grouped_gemm_contiguous", kEmulated, kPortable, refuse_emulated, run_emulated},
-          {"fp8_grouped_gemm_masked", kEmulated, kPortable, refuse_emulated, run_emulated},
-          {"bf16_gemm", "bf16_gemm_nt", kPortable, refuse_bf16, run_bf16<GemmRole::kNt>},
-          {"bf16_gemm", "bf16_gemm_nn", kPortable, refuse_bf16, run_bf16<GemmRole::kNn>},
-          {"bf16_gemm", "bf16_gemm_tn", kPortable, refuse_bf16, run_bf16<GemmRole::kTn>}};
+  return {{"fp8_gemm", kEmulated, kPortable, refuse_emulated, prepare<run_emulated>},
+          {"fp8_gemm", "fp8_gemm_1x128_128x128_nt_wgmma", "sm_90a", refuse_wgmma, prepare<run_wgmma>},
+          {"fp8_grouped_gemm_contiguous", kEmulated, kPortable, refuse_emulated, prepare<run_emulated>},
+          {"fp8_grouped_gemm_masked", kEmulated, kPortable, refuse_emulated, prepare<run_emulated>},
+          {"bf16_gemm", "bf16_gemm_nt", kPortable, refuse_bf16, prepare_bf16<GemmRole::kNt>},
+          {"bf16_gemm", "bf16_gemm_nn", kPortable, refuse_bf16, prepare_bf16<GemmRole::kNn>},
+          {"bf16_gemm", "bf16_gemm_tn", kPortable, refuse_bf16, prepare_bf16<GemmRole::kTn>}};
 }
 
 }  // namespace lastbit::kernels

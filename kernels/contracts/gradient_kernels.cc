@@ -1,7 +1,8 @@
 // Contracts of gradients.
+#include <memory>
+
 #include "kernels/attention/mla.h"
 #include "kernels/contracts/kernel_registry.h"
-#include "kernels/layers/elementwise.h"
 #include "kernels/layers/embedding.h"
 #include "kernels/layers/layer_gradients.h"
 #include "kernels/routing/routing_gradients.h"
@@ -13,21 +14,34 @@ using Codes = std::uint16_t;
 
 std::string takes_gradient(const check::KernelCall& /*call*/) { return {}; }
 
-void run_norm_gradient(const DeviceCall& call) {
+using Scratch = std::shared_ptr<const simt::DeviceArray<float>>;
+
+Scratch scratch(const std::string& name, std::size_t count) {
+  return std::make_shared<const simt::DeviceArray<float>>(name, count);
+}
+
+// An output that the kernel adds to begins as zeros.
+float* zeroed_output(const DeviceCall& call, const std::string& name, std::size_t count) {
+  const std::vector<float> zeros(count);
+  auto* const output = call.output<float>(name);
+  simt::copy_to_device(output, std::as_bytes(std::span(zeros)));
+  return output;
+}
+
+Launch prepare_norm_gradient(const DeviceCall& call) {
   const int tokens = call.size("x", 0);
   const int d = call.size("x", 1);
   const auto columns = static_cast<std::size_t>(d);
-  const std::vector<float> zeros(columns);
-  const simt::DeviceArray<float> dweight("dweight, added to", std::span<const float>(zeros));
-  const simt::DeviceArray<float> nothing("zeros", std::span<const float>(zeros));
-  const simt::DeviceArray<float> factors("factors", static_cast<std::size_t>(tokens));
-  const simt::DeviceArray<float> partials("partials",
-                                          static_cast<std::size_t>((tokens + kNormRows - 1) / kNormRows) * columns);
-  rms_norm_backward<Codes>({call.input<const Codes>("dy"), call.input<const Codes>("x"),
-                            call.input<const Codes>("weight"), call.output<Codes>("dx"), dweight.data(), factors.data(),
-                            partials.data(), tokens, d, static_cast<float>(call.call().settings.number("eps"))},
-                           call.version());
-  add<float>(dweight.data(), nothing.data(), columns, call.output<float>("dweight"), call.version());
+  const Scratch factors = scratch("factors", static_cast<std::size_t>(tokens));
+  const Scratch partials =
+      scratch("partials", static_cast<std::size_t>((tokens + kNormRows - 1) / kNormRows) * columns);
+  auto* const dweight = zeroed_output(call, "dweight", columns);
+  return [=, &call] {
+    rms_norm_backward<Codes>({call.input<const Codes>("dy"), call.input<const Codes>("x"),
+                              call.input<const Codes>("weight"), call.output<Codes>("dx"), dweight, factors->data(),
+                              partials->data(), tokens, d, static_cast<float>(call.call().settings.number("eps"))},
+                             call.version());
+  };
 }
 
 void run_swiglu_gradient(const DeviceCall& call) {
@@ -36,7 +50,7 @@ void run_swiglu_gradient(const DeviceCall& call) {
                          call.output<Codes>("dup"), call.version());
 }
 
-void run_attention_gradient(const DeviceCall& call) {
+Launch prepare_attention_gradient(const DeviceCall& call) {
   constexpr int kNope = 128;  // of a head's 192 elements, 64 with position
   constexpr int kQuery = 192;
   constexpr int kValue = 128;
@@ -48,7 +62,7 @@ void run_attention_gradient(const DeviceCall& call) {
   auto* const dk = call.output<float>("dk");
   const int wide = heads * kQuery;
   const int narrow = heads * kValue;
-  const simt::DeviceArray<float> dots("dots", static_cast<std::size_t>(queries) * static_cast<std::size_t>(heads));
+  const Scratch dots = scratch("dots", static_cast<std::size_t>(queries) * static_cast<std::size_t>(heads));
   const MlaShape shape{1,
                        queries,
                        keys,
@@ -58,20 +72,20 @@ void run_attention_gradient(const DeviceCall& call) {
                        kValue,
                        static_cast<float>(settings.number("scale")),
                        settings.flag("causal")};
-  mla_backward({{{call.input<const Codes>("q"), wide, kQuery},
-                 {k, wide, kQuery},
-                 {k + kNope, wide, kQuery},
-                 {call.input<const Codes>("v"), narrow, kValue},
-                 shape},
-                {call.input<const Codes>("out"), narrow, kValue},
-                {call.input<const Codes>("dout"), narrow, kValue},
-                call.input<const float>("lse"),
-                dots.data(),
-                {call.output<float>("dq"), wide, kQuery},
-                {dk, wide, kQuery},
-                {dk + kNope, wide, kQuery},
-                {call.output<float>("dv"), narrow, kValue}},
-               call.version());
+  const MlaBackward gradient{{{call.input<const Codes>("q"), wide, kQuery},
+                              {k, wide, kQuery},
+                              {k + kNope, wide, kQuery},
+                              {call.input<const Codes>("v"), narrow, kValue},
+                              shape},
+                             {call.input<const Codes>("out"), narrow, kValue},
+                             {call.input<const Codes>("dout"), narrow, kValue},
+                             call.input<const float>("lse"),
+                             dots->data(),
+                             {call.output<float>("dq"), wide, kQuery},
+                             {dk, wide, kQuery},
+                             {dk + kNope, wide, kQuery},
+                             {call.output<float>("dv"), narrow, kValue}};
+  return [dots, gradient, version = call.version()] { mla_backward(gradient, version); };
 }
 
 std::string refuse_choice(const check::KernelCall& call) {
@@ -106,26 +120,25 @@ void run_unpermute_gradient(const DeviceCall& call) {
       call.version());
 }
 
-void run_embedding_gradient(const DeviceCall& call) {
+Launch prepare_embedding_gradient(const DeviceCall& call) {
   const int d = call.size("dy", 1);
   const auto vocabulary = static_cast<std::size_t>(call.call().inputs.at("vocabulary").values<std::int64_t>()[0]);
-  const std::vector<float> zeros(vocabulary * static_cast<std::size_t>(d));
-  const simt::DeviceArray<float> dtable("dtable, added to", std::span<const float>(zeros));
-  const simt::DeviceArray<float> nothing("zeros", std::span<const float>(zeros));
-  embedding_backward<Codes>(call.input<const Codes>("dy"), call.input<const std::int64_t>("ids"), call.size("dy", 0), d,
-                            dtable.data(), call.version());
-  add<float>(dtable.data(), nothing.data(), zeros.size(), call.output<float>("dtable"), call.version());
+  auto* const dtable = zeroed_output(call, "dtable", vocabulary * static_cast<std::size_t>(d));
+  return [=, &call] {
+    embedding_backward<Codes>(call.input<const Codes>("dy"), call.input<const std::int64_t>("ids"), call.size("dy", 0),
+                              d, dtable, call.version());
+  };
 }
 
 }  // namespace
 
 std::vector<ContractKernel> gradient_kernels() {
-  return {{"rms_norm_backward", "rms_norm_backward", kPortable, takes_gradient, run_norm_gradient},
-          {"swiglu_backward", "swiglu_backward", kPortable, takes_gradient, run_swiglu_gradient},
-          {"mla_prefill_backward", "mla_backward", kPortable, takes_gradient, run_attention_gradient},
-          {"router_backward", "route_backward", kPortable, refuse_choice, run_router_gradient},
-          {"unpermute_backward", "unpermute_backward", kPortable, refuse_choice, run_unpermute_gradient},
-          {"embedding_backward", "embedding_backward", kPortable, takes_gradient, run_embedding_gradient}};
+  return {{"rms_norm_backward", "rms_norm_backward", kPortable, takes_gradient, prepare_norm_gradient},
+          {"swiglu_backward", "swiglu_backward", kPortable, takes_gradient, prepare<run_swiglu_gradient>},
+          {"mla_prefill_backward", "mla_backward", kPortable, takes_gradient, prepare_attention_gradient},
+          {"router_backward", "route_backward", kPortable, refuse_choice, prepare<run_router_gradient>},
+          {"unpermute_backward", "unpermute_backward", kPortable, refuse_choice, prepare<run_unpermute_gradient>},
+          {"embedding_backward", "embedding_backward", kPortable, takes_gradient, prepare_embedding_gradient}};
 }
 
 }  // namespace lastbit::kernels

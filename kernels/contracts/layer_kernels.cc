@@ -26,8 +26,8 @@ void run_rope(const DeviceCall& call) {
 }  // namespace
 
 std::vector<ContractKernel> layer_kernels() {
-  return {{"rms_norm", "rms_norm", kPortable, takes_any, run_rms_norm},
-          {"rope", "rope", kPortable, takes_any, run_rope}};
+  return {{"rms_norm", "rms_norm", kPortable, takes_any, prepare<run_rms_norm>},
+          {"rope", "rope", kPortable, takes_any, prepare<run_rope>}};
 }
 
 }  // namespace lastbit::kernels

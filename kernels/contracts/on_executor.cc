@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "kernels/contracts/kernel_registry.h"
-#include "kernels/doctor/doctor.h"
+#include "kernels/doctor/device_path.h"
 #include "kernels/simt/finding.h"
 #include "kernels/simt/order.h"
 
@@ -29,7 +29,7 @@ check::KernelRun run_in_every_order(const ContractKernel& kernel, const check::K
     for (const simt::Order order : simt::kOrders) {
       const simt::OrderScope scope(order);
       const DeviceCall device(call, version, kFills[results.size()]);
-      kernel.run(device);
+      kernel.prepare(device)();
       results.push_back(device.results());
     }
     if (const std::string name = differing_array(results[0], results[2]); !name.empty())
@@ -70,7 +70,8 @@ DoctorPlace executor_place() {
   DoctorPlace place;
   place.device.name = "the executor on the CPU";
   place.run_on = on_executor;
-  place.candidates = registry_candidates();
+  place.device_path = examine_device_path;
+  place.candidates = registry_candidates(place.device);
   return place;
 }
 

@@ -38,6 +38,6 @@ void run_dots(const DeviceCall& call) {
 
 }  // namespace
 
-ContractKernel mma_dots_kernel() { return {"mma", "mma_dots", kPortable, refuse_dots, run_dots}; }
+ContractKernel mma_dots_kernel() { return {"mma", "mma_dots", kPortable, refuse_dots, prepare<run_dots>}; }
 
 }  // namespace lastbit::kernels

@@ -42,9 +42,9 @@ void run_swiglu(const DeviceCall& call) {
 }  // namespace
 
 std::vector<ContractKernel> quantize_kernels() {
-  return {{"quantize_1x128", "quantize_1x128", kPortable, takes_all, run_1x128},
-          {"quantize_128x128", "quantize_128x128", kPortable, takes_all, run_128x128},
-          {"swiglu_quantize_1x128", "swiglu_quantize_1x128", kPortable, takes_all, run_swiglu}};
+  return {{"quantize_1x128", "quantize_1x128", kPortable, takes_all, prepare<run_1x128>},
+          {"quantize_128x128", "quantize_128x128", kPortable, takes_all, prepare<run_128x128>},
+          {"swiglu_quantize_1x128", "swiglu_quantize_1x128", kPortable, takes_all, prepare<run_swiglu>}};
 }
 
 }  // namespace lastbit::kernels

@@ -50,9 +50,9 @@ void run_unpermute(const DeviceCall& call) {
 }  // namespace
 
 std::vector<ContractKernel> routing_kernels() {
-  return {{"router", "route", kPortable, refuse_route, run_route},
-          {"permute", "permute", kPortable, refuse_permute, run_permute},
-          {"unpermute", "unpermute", kPortable, refuse_unpermute, run_unpermute}};
+  return {{"router", "route", kPortable, refuse_route, prepare<run_route>},
+          {"permute", "permute", kPortable, refuse_permute, prepare<run_permute>},
+          {"unpermute", "unpermute", kPortable, refuse_unpermute, prepare<run_unpermute>}};
 }
 
 }  // namespace lastbit::kernels

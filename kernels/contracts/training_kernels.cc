@@ -42,8 +42,8 @@ void run_adamw(const DeviceCall& call) {
 }  // namespace
 
 std::vector<ContractKernel> training_kernels() {
-  return {{"cross_entropy", "cross_entropy", kPortable, takes_every, run_cross_entropy},
-          {"adamw", "adamw", kPortable, takes_every, run_adamw}};
+  return {{"cross_entropy", "cross_entropy", kPortable, takes_every, prepare<run_cross_entropy>},
+          {"adamw", "adamw", kPortable, takes_every, prepare<run_adamw>}};
 }
 
 }  // namespace lastbit::kernels

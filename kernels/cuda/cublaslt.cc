@@ -49,7 +49,12 @@ Preference within_workspace() {
 }  // namespace
 
 void require_cublaslt(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS) fail(std::string("cuBLASLt: ") + what, cublasGetStatusString(status));
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  const std::string text = std::string("cuBLASLt: ") + what;
+  const bool of_machine = status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH ||
+                          status == CUBLAS_STATUS_ALLOC_FAILED || status == CUBLAS_STATUS_NOT_INITIALIZED;
+  if (of_machine) fail(text, cublasGetStatusString(status));
+  fail_as_bug(text, cublasGetStatusString(status));
 }
 
 ProductDescription transposed_product() {

@@ -19,7 +19,8 @@ using OwnedHandle = std::unique_ptr<std::remove_pointer_t<Handle>, DestroyHandle
 using ProductDescription = OwnedHandle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using MatrixLayout = OwnedHandle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 
-// Errors of all of these: kUnsupported with cuBLASLt's status and `what`.
+// Errors of all of these, with cuBLASLt's status and `what`: kUnsupported where it has no such product on this GPU or
+// no room, else kInternal.
 void require_cublaslt(cublasStatus_t status, const char* what);
 // alpha A^T B of column-major matrices, sums in FP32.
 [[nodiscard]] ProductDescription transposed_product();

@@ -9,9 +9,7 @@
 namespace lastbit::simt {
 namespace {
 
-void require_success(cudaError_t error, const std::string& what) {
-  if (error != cudaSuccess) cuda::fail(what, cudaGetErrorString(error));
-}
+using cuda::require_success;
 
 constexpr std::size_t kDefaultSharedBytes = 48 * 1024;  // more must be asked for
 
@@ -34,12 +32,12 @@ DeviceMemory::DeviceMemory(const std::string& name, std::size_t bytes, unsigned 
 DeviceMemory::~DeviceMemory() { cudaFree(data_); }
 
 void DeviceMemory::upload(std::span<const std::byte> from) {
-  if (from.size() != bytes_) cuda::fail("upload", "not of the whole array");
+  if (from.size() != bytes_) cuda::fail_as_bug("upload", "not of the whole array");
   require_success(cudaMemcpy(data_, from.data(), bytes_, cudaMemcpyHostToDevice), "upload");
 }
 
 void DeviceMemory::download(std::span<std::byte> to) const {
-  if (to.size() != bytes_) cuda::fail("download", "not of the whole array");
+  if (to.size() != bytes_) cuda::fail_as_bug("download", "not of the whole array");
   require_success(cudaMemcpy(to.data(), data_, bytes_, cudaMemcpyDeviceToHost), "download, and kernels before it");
 }
 

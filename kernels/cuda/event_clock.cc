@@ -19,9 +19,7 @@ constexpr double kEnoughSeconds = 0.5;
 constexpr std::size_t kBusyBytes = std::size_t{512} << 20;
 constexpr int kBusyWrites = 4;
 
-void require_clock(cudaError_t error) {
-  if (error != cudaSuccess) fail("timing on the GPU", cudaGetErrorString(error));
-}
+void require_clock(cudaError_t error) { require_success(error, "timing on the GPU"); }
 
 class Event {
  public:

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "kernels/contracts/architectures.h"
 #include "kernels/cuda/library_products.h"
+#include "kernels/doctor/device_path.h"
 
 namespace lastbit::cuda {
 namespace {
@@ -48,6 +50,12 @@ kernels::DeviceInfo read_device() {
   return device;
 }
 
+// Whether the GPU does no more for this process: after a kernel's fault every call says so again.
+bool is_lost() {
+  (void)cudaGetLastError();  // an error that passes
+  return cudaDeviceSynchronize() != cudaSuccess;
+}
+
 }  // namespace
 
 std::string architecture() {
@@ -55,15 +63,26 @@ std::string architecture() {
                      attribute(cudaDevAttrComputeCapabilityMinor));
 }
 
+std::optional<std::string> why_no_gpu() {
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) return cudaGetErrorString(error);
+  if (count == 0) return "CUDA finds none";
+  cudaDeviceProp properties{};
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, 0); error != cudaSuccess)
+    return cudaGetErrorString(error);
+  return kernels::why_not_portable(properties.name, properties.major, properties.minor);
+}
+
 kernels::DoctorPlace gpu_place(const std::vector<kernels::KnownGpu>& known) {
   kernels::DoctorPlace place;
   place.device = read_device();
-  if (!kernels::runs_on(kernels::kPortable, place.device.major, place.device.minor))
-    core::fail_unsupported("doctor --gpu: {} is sm_{}{}; the kernels are compiled for {}", place.device.name,
-                           place.device.major, place.device.minor, kernels::kPortable);
+  if (const auto reason = kernels::why_not_portable(place.device.name, place.device.major, place.device.minor))
+    core::fail_unsupported("doctor --gpu: {}", *reason);
   place.peaks = kernels::peaks_of(place.device, known);
   place.run_on = kernels::on_gpu;
-  place.candidates = kernels::registry_candidates();
+  place.is_lost = is_lost;
+  place.device_path = kernels::examine_device_path;
+  place.candidates = kernels::registry_candidates(place.device);
   for (kernels::Candidate& product : library_products()) place.candidates.push_back(std::move(product));
   return place;
 }

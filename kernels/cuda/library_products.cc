@@ -43,8 +43,8 @@ std::vector<kernels::Candidate> library_products() {
     return kernels::Candidate{std::move(kernel), kernels::Version::kTuned, &contract, "cublaslt", {}};
   };
   // Any GPU has BF16. cuBLASLt scales blocks on Hopper alone; a Blackwell has other blocks (MX).
-  return {product({"bf16_gemm", "bf16_gemm_nt_cublaslt", kernels::kPortable, refuse_bf16, run_bf16}),
-          product({"fp8_gemm", "fp8_gemm_1x128_128x128_nt_cublaslt", "sm_90a", refuse_fp8, run_fp8})};
+  return {product({"bf16_gemm", "bf16_gemm_nt_cublaslt", kernels::kPortable, refuse_bf16, kernels::prepare<run_bf16>}),
+          product({"fp8_gemm", "fp8_gemm_1x128_128x128_nt_cublaslt", "sm_90a", refuse_fp8, kernels::prepare<run_fp8>})};
 }
 
 }  // namespace lastbit::cuda

@@ -1,5 +1,7 @@
 #include "kernels/doctor/candidates.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "core/error.h"
@@ -47,20 +49,36 @@ check::Contract within_magnitudes(const std::string& name, Expect expect) {
   return contract;
 }
 
+void hold_to_unit(const std::string& unit, const DeviceInfo& device, Candidate& candidate) {
+  candidate.kernel.refuse = refuse_bf16_types;  // the unit is chosen here
+  if (!unit.empty()) {
+    candidate.settings = {{"unit", unit}};
+    return;
+  }
+  candidate.contract = &product_within_magnitudes(candidate.kernel.contract);
+  candidate.note =
+      fmt::format("no unit is known to have the bits of mma.sync on sm_{}{}: held to the band of any order",
+                  device.major, device.minor);
+}
+
 }  // namespace
 
-std::vector<Candidate> registry_candidates() {
+std::string mma_sync_unit(const DeviceInfo& device) {
+  if (!device.is_gpu) return "ampere_mma";  // kernels/arch/mma_sync.cc
+  if (device.major == 8) return device.minor == 9 ? "ada_mma" : "ampere_mma";
+  return device.major == 9 ? "hopper_mma_sync" : "";
+}
+
+std::vector<Candidate> registry_candidates(const DeviceInfo& device) {
+  const std::string unit = mma_sync_unit(device);
   std::vector<Candidate> all;
-  for (ContractKernel kernel : kernel_registry()) {
-    check::OpSettings settings;
-    if (kernel.contract == "bf16_gemm") {
-      settings = {{"unit", "ampere_mma"}};
-      kernel.architectures = "sm_80";
+  for (const ContractKernel& kernel : kernel_registry())
+    for (const Version version : {Version::kObvious, Version::kTuned}) {
+      Candidate candidate{kernel, version, &check::find_contract(kernel.contract),
+                          version == Version::kObvious ? "v0" : "tuned"};
+      if (kernel.contract == "bf16_gemm") hold_to_unit(unit, device, candidate);
+      all.push_back(std::move(candidate));
     }
-    for (const Version version : {Version::kObvious, Version::kTuned})
-      all.push_back({kernel, version, &check::find_contract(kernel.contract),
-                     version == Version::kObvious ? "v0" : "tuned", settings});
-  }
   return all;
 }
 

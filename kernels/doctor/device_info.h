@@ -17,8 +17,4 @@ struct DeviceInfo {
   std::string toolkit;   // "13.0": what the program was built with
 };
 
-// Whether a kernel that is compiled for `architectures` ("sm_80, sm_90a") runs on compute capability major.minor: code
-// for sm_XY runs on the same major version from that minor on, code for sm_XYa on that one alone.
-[[nodiscard]] bool runs_on(const std::string& architectures, int major, int minor);
-
 }  // namespace lastbit::kernels

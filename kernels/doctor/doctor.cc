@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMostFindings = 3;
 constexpr const char* kProbes = "mma";
+constexpr const char* kFp8Architectures = "sm_90a, sm_100a";  // of kPortable those whose mma.sync takes FP8
 
 bool asked_for(const DoctorRequest& request, const std::string& contract) {
   return request.contracts.empty() || std::ranges::find(request.contracts, contract) != request.contracts.end();
@@ -23,6 +24,7 @@ bool asked_for(const DoctorRequest& request, const std::string& contract) {
 
 void require_contracts(const DoctorPlace& place, const DoctorRequest& request) {
   std::vector<std::string> known{kProbes};
+  if (place.device_path) known.emplace_back(kDevicePath);
   for (const Candidate& candidate : place.candidates) known.push_back(candidate.contract->name);
   for (const std::string& name : request.contracts)
     if (std::ranges::find(known, name) == known.end())
@@ -95,10 +97,18 @@ void time_kernel(const DoctorPlace& place, const check::Implementation& implemen
   row.timing = timing;
 }
 
-KernelRow examine_kernel(const DoctorPlace& place, const Candidate& candidate, std::uint64_t seed) {
+std::string not_run(const std::string& lost_since) { return "not run: the device is lost since " + lost_since; }
+
+KernelRow examine_kernel(const DoctorPlace& place, const Candidate& candidate, std::uint64_t seed,
+                         const std::string& lost_since) {
   KernelRow row{candidate.contract->name, candidate.kernel.name, candidate.version_name};
   for (const check::ContractOutput& output : candidate.contract->outputs)
     row.tolerance += (row.tolerance.empty() ? "" : ", ") + check::describe_tolerance(output);
+  if (!lost_since.empty()) {
+    row.reason = not_run(lost_since);
+    return row;
+  }
+  row.reason = candidate.note;
   const DeviceInfo& device = place.device;
   if (device.is_gpu && !runs_on(candidate.kernel.architectures, device.major, device.minor)) {
     row.reason = fmt::format("it is compiled for {}; this GPU is sm_{}{}", candidate.kernel.architectures, device.major,
@@ -113,11 +123,27 @@ KernelRow examine_kernel(const DoctorPlace& place, const Candidate& candidate, s
   try {
     hold_against_contract(implementation, request, row);
     if (device.is_gpu && row.verdict != DoctorVerdict::kSkipped) time_kernel(place, implementation, request, row);
-  } catch (const core::Error& error) {  // what CUDA says, after which later kernels may say the same
+  } catch (const core::Error& error) {  // what CUDA says
     row.verdict = DoctorVerdict::kRejected;
     row.findings.push_back(error.what());
   }
   return row;
+}
+
+KernelRow examine_model(const DoctorPlace& place, const std::string& numerics, std::uint64_t seed,
+                        const std::string& lost_since) {
+  KernelRow row{kDevicePath, "model", numerics};
+  if (!lost_since.empty()) {
+    row.reason = not_run(lost_since);
+    return row;
+  }
+  try {
+    return place.device_path(numerics, seed);
+  } catch (const std::exception& error) {  // what CUDA says, a finding of the executor, numbers that are not finite
+    row.verdict = DoctorVerdict::kRejected;
+    row.findings.emplace_back(error.what());
+    return row;
+  }
 }
 
 // What the answer to a probe says of an instruction.
@@ -132,10 +158,9 @@ void fill_in(const check::ProbeQuestion& question, const check::ProbeAnswer& ans
 ProbeRow probe_mma_sync(const DoctorPlace& place, const check::ProbeQuestion& question, std::uint64_t seed) {
   ProbeRow row{"mma.sync", question.name()};
   const bool fp8 = numerics::describe(question.a).storage_bytes == 1;
-  const bool has_fp8 = place.device.major > 8 || (place.device.major == 8 && place.device.minor == 9);
-  const bool compiled = runs_on(mma_dots_kernel().architectures, place.device.major, place.device.minor);
-  // Code for sm_80 runs on sm_89, but has no instruction that is newer.
-  if (place.device.is_gpu && (!compiled || (fp8 && (!has_fp8 || place.device.major == 8)))) {
+  // Code and PTX for sm_80 run on later GPUs, too, but have no instruction that is newer.
+  const std::string architectures = fp8 ? kFp8Architectures : mma_dots_kernel().architectures;
+  if (place.device.is_gpu && !runs_on(architectures, place.device.major, place.device.minor)) {
     row.reason = "the kernel is not compiled for these types on this GPU";
     return row;
   }
@@ -180,7 +205,13 @@ std::vector<check::ProbeQuestion> mma_questions() {
 }
 
 template <typename Probe>
-ProbeRow probe_or_reason(const std::string& instruction, const std::string& types, const Probe& probe) {
+ProbeRow probe_or_reason(const std::string& instruction, const std::string& types, const std::string& lost_since,
+                         const Probe& probe) {
+  if (!lost_since.empty()) {
+    ProbeRow row{instruction, types};
+    row.reason = not_run(lost_since);
+    return row;
+  }
   try {
     return probe();
   } catch (const core::Error& error) {
@@ -189,6 +220,11 @@ ProbeRow probe_or_reason(const std::string& instruction, const std::string& type
     return row;
   }
 }
+
+struct Step {
+  std::string name;
+  std::function<void()> run;
+};
 
 }  // namespace
 
@@ -210,31 +246,41 @@ std::int64_t DoctorReport::count(DoctorVerdict verdict) const {
 
 bool DoctorReport::accepted() const {
   const bool probed = std::ranges::any_of(probes, [](const ProbeRow& row) { return row.records > 0; });
-  return count(DoctorVerdict::kRejected) == 0 && (count(DoctorVerdict::kAccepted) > 0 || (kernels.empty() && probed));
+  return lost_since.empty() && count(DoctorVerdict::kRejected) == 0 &&
+         (count(DoctorVerdict::kAccepted) > 0 || (kernels.empty() && probed));
 }
 
 DoctorReport examine(const DoctorPlace& place, const DoctorRequest& request,
                      const std::function<void(std::int64_t done, std::int64_t all)>& progress) {
   require_contracts(place, request);
   DoctorReport report{place.device, place.peaks};
-  std::vector<std::function<void()>> steps;
+  std::vector<Step> steps;
   for (const Candidate& candidate : place.candidates)
     if (asked_for(request, candidate.contract->name))
-      steps.emplace_back([&] { report.kernels.push_back(examine_kernel(place, candidate, request.seed)); });
+      steps.push_back({candidate.kernel.name + ":" + candidate.version_name, [&] {
+                         report.kernels.push_back(examine_kernel(place, candidate, request.seed, report.lost_since));
+                       }});
+  if (place.device_path && asked_for(request, kDevicePath))
+    for (const char* const numerics : {"fp32", "bf16"})
+      steps.push_back({std::string("the model under ") + numerics, [&, numerics] {
+                         report.kernels.push_back(examine_model(place, numerics, request.seed, report.lost_since));
+                       }});
   if (asked_for(request, kProbes)) {
     for (const check::ProbeQuestion& question : mma_questions())
-      steps.emplace_back([&, question] {
-        report.probes.push_back(probe_or_reason("mma.sync", question.name(),
-                                                [&] { return probe_mma_sync(place, question, request.seed); }));
-      });
-    steps.emplace_back([&] {
-      report.probes.push_back(
-          probe_or_reason("wgmma", "e4m3.e4m3.f32", [&] { return probe_wgmma(place, request.seed); }));
-    });
+      steps.push_back({"the probe of mma.sync " + question.name(), [&, question] {
+                         report.probes.push_back(probe_or_reason("mma.sync", question.name(), report.lost_since, [&] {
+                           return probe_mma_sync(place, question, request.seed);
+                         }));
+                       }});
+    steps.push_back({"the probe of wgmma", [&] {
+                       report.probes.push_back(probe_or_reason("wgmma", "e4m3.e4m3.f32", report.lost_since,
+                                                               [&] { return probe_wgmma(place, request.seed); }));
+                     }});
   }
   for (std::size_t i = 0; i < steps.size(); ++i) {
     progress(static_cast<std::int64_t>(i), std::ssize(steps));
-    steps[i]();
+    steps[i].run();
+    if (report.lost_since.empty() && place.is_lost && place.is_lost()) report.lost_since = steps[i].name;
   }
   return report;
 }

@@ -104,9 +104,12 @@ std::string finding_list(const DoctorReport& report) {
 }
 
 std::string verdict_line(const DoctorReport& report) {
-  return fmt::format("{}: {} accepted, {} rejected, {} skipped", report.accepted() ? "ACCEPTED" : "REJECTED",
+  const std::string lost = report.lost_since.empty()
+                               ? ""
+                               : fmt::format("; the rest not run: the device is lost since {}", report.lost_since);
+  return fmt::format("{}: {} accepted, {} rejected, {} skipped{}", report.accepted() ? "ACCEPTED" : "REJECTED",
                      report.count(DoctorVerdict::kAccepted), report.count(DoctorVerdict::kRejected),
-                     report.count(DoctorVerdict::kSkipped));
+                     report.count(DoctorVerdict::kSkipped), lost);
 }
 
 constexpr const char* kNoGpu =
@@ -139,6 +142,7 @@ json doctor_json(const DoctorReport& report) {
             {"fp8_flops", or_null(peaks.fp8)},
             {"operations_source", peaks.operations_source}}},
           {"accepted", report.accepted()},
+          {"lost_since", report.lost_since.empty() ? json(nullptr) : json(report.lost_since)},
           {"kernels", kernels},
           {"probes", probes}};
 }

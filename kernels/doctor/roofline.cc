@@ -20,17 +20,6 @@ std::vector<std::string> words_of(std::string text) {
 
 }  // namespace
 
-bool runs_on(const std::string& architectures, int major, int minor) {
-  for (const std::string& word : words_of(architectures)) {
-    if (word.size() < 2 || std::isdigit(static_cast<unsigned char>(word.front())) == 0) continue;
-    const bool alone = word.back() == 'a';
-    const int number = std::stoi(word);  // 80, 90, 100
-    const bool newer = alone ? minor == number % 10 : minor >= number % 10;
-    if (number / 10 == major && newer) return true;
-  }
-  return false;
-}
-
 Peaks peaks_of(const DeviceInfo& device, const std::vector<KnownGpu>& known) {
   Peaks peaks;
   peaks.bandwidth = device.bandwidth;

@@ -34,7 +34,7 @@ struct Fp8Gemm {
   OutputFormat output;
 };
 
-// The steps of hopper_wgmma in integer arithmetic, on any GPU.
+// The steps of hopper_wgmma in integer arithmetic, on GPUs without its tensor core, too.
 void fp8_gemm_1x128_128x128_nt_emulated(const Fp8Gemm& gemm, Version version);
 
 // On Hopper's tensor core, operands by TMA, promotion in registers (sm_90a). E4M3, one group, no grouping, promotion

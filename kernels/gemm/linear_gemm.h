@@ -1,4 +1,4 @@
-// The products of linear layers, alone or one a group of rows as experts are, on any GPU. Arrays are the device's,
+// The products of linear layers, alone or one a group of rows as experts are. Arrays are the device's,
 // row-major, of any alignment; m and n are at least 1; each function launches one kernel; errors as launch().
 #pragma once
 

@@ -21,8 +21,8 @@ struct LaunchShape {
 };
 
 // launch(shape, kernel, arguments...) runs a kernel or, on a GPU, enqueues it on the default stream. Errors: on the
-// host a Finding; on a GPU an error of kind kUnsupported with CUDA's words. Bad input: a grid or block that no GPU
-// takes.
+// host a Finding, bad input where no GPU takes the grid or block; on a GPU those of kernels/cuda/fail.h, which may be
+// an earlier kernel's.
 #if defined(__CUDACC__)
 void launch_checked(const LaunchShape& shape, const void* kernel, void** arguments);
 #else

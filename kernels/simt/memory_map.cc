@@ -43,6 +43,7 @@ MemoryMap::MemoryMap() : arena_(shared_arena) {
 }
 
 void MemoryMap::add_buffer(const void* begin, std::size_t bytes, const std::string& name) {
+  ++changes_;
   auto range = std::make_unique<Range>();
   range->begin = address_of(begin);
   range->bytes = bytes;
@@ -53,11 +54,13 @@ void MemoryMap::add_buffer(const void* begin, std::size_t bytes, const std::stri
 }
 
 void MemoryMap::remove_buffer(const void* begin) {
+  ++changes_;
   recent_.fill(&nothing_);
   std::erase_if(buffers_, [&](const auto& range) { return range->begin == address_of(begin); });
 }
 
 void MemoryMap::mark_initialised(const void* begin, std::size_t bytes) {
+  ++changes_;
   const Range* range = find_buffer(address_of(begin), bytes);
   core::check(range != nullptr, "a buffer of the executor");
   range->shadow->each(address_of(begin) - range->begin, bytes,

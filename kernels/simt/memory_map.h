@@ -47,6 +47,8 @@ class MemoryMap {
   void add_buffer(const void* begin, std::size_t bytes, const std::string& name);
   void remove_buffer(const void* begin);
   void mark_initialised(const void* begin, std::size_t bytes);
+  // How often the three functions above were called so far: what work of the host a test wants to see none of.
+  [[nodiscard]] std::int64_t changes() const { return changes_; }
 
   // The range that a kernel may touch which has [address, address + size), null if there is none. Short, because it
   // runs at every access.
@@ -74,6 +76,7 @@ class MemoryMap {
 
   std::vector<std::unique_ptr<Range>> buffers_;  // by address
   Range nothing_;
+  std::int64_t changes_ = 0;
   std::size_t oldest_ = 0;                                                    // of recent_
   std::array<Range*, 4> recent_{&nothing_, &nothing_, &nothing_, &nothing_};  // buffers of the last accesses
   Range static_;

@@ -8,7 +8,7 @@ namespace lastbit::simt {
 
 // Saves what a function must keep (System V), and pops the same from the other stack.
 asm(R"(
-.text
+.pushsection .text
 .p2align 4
 .globl lastbit_simt_switch
 .hidden lastbit_simt_switch
@@ -30,6 +30,7 @@ lastbit_simt_switch:
   popq %rbp
   ret
 .size lastbit_simt_switch, . - lastbit_simt_switch
+.popsection
 )");
 
 StackPoint new_stack(std::byte* top, std::size_t /*bytes*/, void (*entry)()) {

@@ -6,6 +6,7 @@
 
 #include "check/validation.h"
 #include "kernels/contracts/kernel_registry.h"
+#include "kernels/simt/memory_map.h"
 
 namespace lastbit::kernels {
 namespace {
@@ -105,6 +106,38 @@ TEST(Contracts, KernelsFulfilThem) {
       }
     }
   }
+}
+
+// What a GPU's clock would time of a call is its kernels: nothing is allocated, freed or copied meanwhile.
+TEST(Contracts, LaunchesDoNoWorkOfTheHost) {
+  std::int64_t launches = 0;
+  for (const Settings& settings : all_settings()) {
+    const check::Contract& contract = check::find_contract(settings.contract);
+    for (const ContractKernel& kernel : kernel_registry()) {
+      if (kernel.contract != contract.name) continue;
+      check::Implementation watched = on_executor(kernel, Version::kTuned);
+      watched.run = [&](const check::KernelCall& call) {
+        check::KernelRun run;
+        run.status = check::RunStatus::kUnsupported;
+        if (!kernel.refuse(call).empty()) return run;
+        const DeviceCall device(call, Version::kTuned, 0xa5);
+        const Launch launch = kernel.prepare(device);
+        const std::int64_t before = simt::MemoryMap::instance().changes();
+        launch();
+        EXPECT_EQ(simt::MemoryMap::instance().changes(), before) << kernel.name;
+        ++launches;
+        return run;
+      };
+      check::ValidationRequest request;
+      request.contract = &contract;
+      request.settings = check::contract_settings(contract, settings.settings);
+      request.shapes.assign(settings.shapes.begin(), settings.shapes.begin() + (settings.shapes.empty() ? 0 : 1));
+      request.families = {contract.families.front()};
+      request.diagnose = false;
+      (void)check::validate(request, watched);
+    }
+  }
+  EXPECT_GE(launches, std::ssize(kernel_registry()));
 }
 
 }  // namespace

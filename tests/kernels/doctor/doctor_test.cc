@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "check/validation.h"
 #include "core/error.h"
+#include "kernels/doctor/device_path.h"
 #include "kernels/doctor/doctor_report.h"
 #include "kernels/doctor/timed_case.h"
 
@@ -40,6 +42,16 @@ TEST(DoctorDevice, RunsWhatIsCompiledForIt) {
   EXPECT_FALSE(runs_on("sm_80, sm_90a, sm_100a", 10, 3));
   EXPECT_FALSE(runs_on("sm_90a", 8, 0));
   EXPECT_FALSE(runs_on("sm_90a", 10, 0));
+  EXPECT_TRUE(runs_on("sm_90a, compute_80", 12, 0));
+  EXPECT_TRUE(runs_on("sm_90a, compute_80", 8, 0));
+  EXPECT_FALSE(runs_on("sm_90a, compute_80", 7, 5));
+}
+
+TEST(DoctorDevice, SaysWhyKernelsDoNotRunThere) {
+  EXPECT_EQ(why_not_portable("Tesla V100", 7, 0),
+            "Tesla V100 is sm_70; the kernels are compiled for sm_80, sm_90a, sm_100a, compute_80");
+  for (const auto& [major, minor] : {std::pair{8, 0}, std::pair{9, 0}, std::pair{10, 3}, std::pair{12, 0}})
+    EXPECT_FALSE(why_not_portable("a GPU", major, minor));
 }
 
 TEST(DoctorRoofline, TakesTheDevicesBandwidthAndAKnownGpusOperations) {
@@ -80,7 +92,7 @@ TEST(DoctorRoofline, CountsTheWorkOfItsCases) {
 }
 
 Candidate candidate_of(const std::string& contract) {
-  for (Candidate& candidate : registry_candidates())
+  for (Candidate& candidate : registry_candidates({}))
     if (candidate.contract->name == contract) return candidate;
   return {};
 }
@@ -145,6 +157,34 @@ TEST(Doctor, RejectsWrongResultsAndErrors) {
   EXPECT_NE(doctor_text(report).find("REJECTED: 0 accepted, 1 rejected"), std::string::npos);
 }
 
+TEST(Doctor, RunsNothingOnALostDevice) {
+  DoctorPlace place = place_of_references({}, "rms_norm");
+  place.candidates.push_back(candidate_of("rope"));
+  int runs = 0;
+  bool lost = false;
+  place.is_lost = [&] { return lost; };
+  place.run_on = [&](const ContractKernel&, Version) {
+    check::Implementation faulty = check::find_implementation("reference");
+    faulty.run = [&](const check::KernelCall&) -> check::KernelRun {
+      ++runs;
+      lost = true;
+      throw core::Error(core::ErrorKind::kInternal, "download, and kernels before it: an illegal memory access");
+    };
+    return faulty;
+  };
+  const DoctorReport report = examine(place, {}, kQuietly);
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(report.lost_since, "rms_norm:v0");
+  EXPECT_FALSE(report.accepted());
+  ASSERT_EQ(report.kernels.size(), 2U);
+  EXPECT_EQ(report.kernels[0].verdict, DoctorVerdict::kRejected);
+  EXPECT_EQ(report.kernels[1].verdict, DoctorVerdict::kSkipped);
+  EXPECT_EQ(report.kernels[1].reason, "not run: the device is lost since rms_norm:v0");
+  ASSERT_FALSE(report.probes.empty());
+  for (const ProbeRow& row : report.probes) EXPECT_EQ(row.reason, "not run: the device is lost since rms_norm:v0");
+  EXPECT_NE(doctor_text(report).find("the rest not run: the device is lost since rms_norm:v0"), std::string::npos);
+}
+
 TEST(Doctor, SkipsWhatIsNotCompiledForTheGpu) {
   DoctorPlace place = place_of_references(hopper(), "fp8_gemm");
   place.device.major = 8;
@@ -184,6 +224,102 @@ TEST(Doctor, WritesWhatItFound) {
         "- diagnosis: promotion cublas", "not probed: not today"})
     EXPECT_NE(page.find(part), std::string::npos) << part << "\n" << page;
   EXPECT_EQ(page.find("not a GPU"), std::string::npos);
+}
+
+DeviceInfo gpu_of(int major, int minor) {
+  DeviceInfo device;
+  device.is_gpu = true;
+  device.major = major;
+  device.minor = minor;
+  return device;
+}
+
+TEST(DoctorDevicePath, RunsTheModelBesideTheReference) {
+  for (const char* const numerics : {"fp32", "bf16"}) {
+    const KernelRow row = examine_device_path(numerics, 1);
+    EXPECT_EQ(row.verdict, DoctorVerdict::kAccepted) << (row.findings.empty() ? "" : row.findings.front());
+    EXPECT_EQ(row.failed, 0);
+    EXPECT_GT(row.passed, 100) << "the logits, and twice every weight";
+  }
+}
+
+TEST(DoctorDevicePath, RejectsWhatIsOffMissingOrNoNumber) {
+  const auto array = [](float value) {
+    tensor::Tensor tensor = tensor::Tensor::zeros(tensor::DType::kF32, {4});
+    tensor.mutable_values<float>()[0] = 1;
+    tensor.mutable_values<float>()[1] = value;
+    return tensor;
+  };
+  const auto row_of = [&](const tensor::NamedTensors& found) {
+    KernelRow row;
+    compare_arrays(
+        found, {{"a", array(0)}}, [](const std::string&) { return 1e-3; }, row);
+    return row;
+  };
+  EXPECT_EQ(row_of({{"a", array(0.9e-3F)}}).verdict, DoctorVerdict::kAccepted);
+  EXPECT_EQ(row_of({{"a", array(1.1e-3F)}}).findings,
+            std::vector<std::string>{"a: relative norm 0.0011 from the reference, expected at most 0.001"});
+  EXPECT_EQ(row_of({{"a", array(std::nanf(""))}}).verdict, DoctorVerdict::kRejected);
+  EXPECT_EQ(row_of({}).verdict, DoctorVerdict::kRejected);
+}
+
+TEST(Doctor, ExaminesTheModelWhereThePlaceHasOne) {
+  DoctorPlace place = place_of_references({}, "rms_norm");
+  EXPECT_THROW((void)examine(place, {{kDevicePath}}, kQuietly), core::Error);
+  place.device_path = [](const std::string& numerics, std::uint64_t) -> KernelRow {
+    if (numerics == "bf16") core::fail_input("logits: not finite");
+    KernelRow row{kDevicePath, "model", numerics};
+    row.verdict = DoctorVerdict::kAccepted;
+    return row;
+  };
+  const DoctorReport report = examine(place, {{kDevicePath}}, kQuietly);
+  ASSERT_EQ(report.kernels.size(), 2U);
+  EXPECT_EQ(report.kernels[0].verdict, DoctorVerdict::kAccepted);
+  EXPECT_EQ(report.kernels[1].verdict, DoctorVerdict::kRejected);
+  EXPECT_EQ(report.kernels[1].findings, std::vector<std::string>{"logits: not finite"});
+}
+
+TEST(DoctorCandidates, HoldMmaSyncToTheUnitOfTheGpu) {
+  EXPECT_EQ(mma_sync_unit({}), "ampere_mma");
+  EXPECT_EQ(mma_sync_unit(gpu_of(8, 0)), "ampere_mma");
+  EXPECT_EQ(mma_sync_unit(gpu_of(8, 6)), "ampere_mma");
+  EXPECT_EQ(mma_sync_unit(gpu_of(8, 9)), "ada_mma");
+  EXPECT_EQ(mma_sync_unit(gpu_of(9, 0)), "hopper_mma_sync");
+  EXPECT_EQ(mma_sync_unit(gpu_of(10, 0)), "");
+  EXPECT_EQ(mma_sync_unit(gpu_of(12, 0)), "");
+}
+
+// What each GPU's own rule gives is accepted there, and another's bits are not.
+TEST(DoctorCandidates, HoldBf16ProductsOnEveryGpu) {
+  const auto verdict = [](const DeviceInfo& device, const std::string& unit) {
+    for (const Candidate& candidate : registry_candidates(device)) {
+      if (candidate.kernel.name != "bf16_gemm_nt") continue;
+      EXPECT_TRUE(runs_on(candidate.kernel.architectures, device.major, device.minor));
+      check::ValidationRequest request;
+      request.contract = candidate.contract;
+      check::OpSettings settings = candidate.settings;
+      settings["d_type"] = "f32";  // rounding to BF16 hides which unit it was
+      request.settings = check::contract_settings(*candidate.contract, settings);
+      request.shapes = {{17, 33, 160}};
+      request.families = {"normal", "cancelling_blocks"};
+      request.diagnose = false;
+      check::Implementation gpu = check::find_implementation("reference");
+      gpu.run = [run = gpu.run, &unit, &candidate](const check::KernelCall& call) {
+        const std::string reason = candidate.kernel.refuse(call);
+        EXPECT_EQ(reason, "");
+        const check::ContractSettings of_unit = call.settings.with({{"unit", unit}});
+        return run({check::find_contract("bf16_gemm"), of_unit, call.inputs, call.outputs, call.case_name});
+      };
+      return check::validate(request, gpu).passed();
+    }
+    return false;
+  };
+  EXPECT_TRUE(verdict(gpu_of(8, 0), "ampere_mma"));
+  EXPECT_FALSE(verdict(gpu_of(8, 0), "hopper_mma_sync"));
+  EXPECT_TRUE(verdict(gpu_of(9, 0), "hopper_mma_sync"));
+  EXPECT_FALSE(verdict(gpu_of(9, 0), "ampere_mma"));
+  EXPECT_TRUE(verdict(gpu_of(10, 0), "blackwell_tcgen05")) << "within the band of any order";
+  EXPECT_TRUE(verdict(gpu_of(10, 0), "ampere_mma"));
 }
 
 TEST(DoctorCandidates, ALibrarysProductMayAddInItsOwnOrder) {
