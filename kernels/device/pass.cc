@@ -104,20 +104,20 @@ Place place_tokens(const model::ModelConfig& config, const model::TokenLayout& l
   place.batch = layout.batch;
   place.tokens = layout.tokens;
   place.ids = runtime.allocate("ids", Element::kI64, place.rows());
-  runtime.upload(place.ids, ids.bytes());
+  runtime.send(place.ids, ids.bytes());
   const ops::RopeTables tables = ops::rope_tables(model::rope_parameters(config), layout.end_position());
   const std::vector<float> cosines = rows_at(tables.cos, layout.positions);
   const std::vector<float> sines = rows_at(tables.sin, layout.positions);
   place.cosines = runtime.allocate("cosines", Element::kF32, std::ssize(cosines));
   place.sines = runtime.allocate("sines", Element::kF32, std::ssize(sines));
-  runtime.upload(place.cosines, std::as_bytes(std::span(cosines)));
-  runtime.upload(place.sines, std::as_bytes(std::span(sines)));
+  runtime.send(place.cosines, std::as_bytes(std::span(cosines)));
+  runtime.send(place.sines, std::as_bytes(std::span(sines)));
   return place;
 }
 
 void place_targets(Place& place, const tensor::Tensor& targets, Runtime& runtime) {
   place.targets = runtime.allocate("targets", Element::kI64, place.rows());
-  runtime.upload(place.targets, targets.bytes());
+  runtime.send(place.targets, targets.bytes());
   place.target_count = model::count_targets(targets);
 }
 

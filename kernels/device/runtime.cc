@@ -61,6 +61,13 @@ void Runtime::upload(const Array& to, std::span<const std::byte> from) {
   simt::copy_to_device(to.data, from);
 }
 
+void Runtime::send(const Array& to, std::span<const std::byte> from) {
+  core::check(from.size() == static_cast<std::size_t>(to.count) * bytes_of(to.element), "the whole array is sent");
+  if (memory_ == Memory::kCounted) return;
+  busy_ = true;
+  queued_.send(to.data, from);
+}
+
 void Runtime::download(const Array& from, std::span<std::byte> to) {
   core::check(to.size() == static_cast<std::size_t>(from.count) * bytes_of(from.element),
               "a download of the whole array");
@@ -71,6 +78,7 @@ void Runtime::download(const Array& from, std::span<std::byte> to) {
   ++waits_;
   busy_ = false;
   simt::copy_from_device(from.data, to);
+  queued_.release();
 }
 
 Runtime::Scope::~Scope() {

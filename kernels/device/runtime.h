@@ -77,6 +77,8 @@ class Runtime {
   }
   // All of an array. Waits for what was launched since the last wait.
   void upload(const Array& to, std::span<const std::byte> from);
+  // The same without a wait: in order with what is launched. The bytes are kept until the next download.
+  void send(const Array& to, std::span<const std::byte> from);
   // Waits for everything that was sent. Zeros while memory is counted.
   void download(const Array& from, std::span<std::byte> to);
   // So far: downloads, and uploads behind a launch that nothing had waited for.
@@ -103,6 +105,7 @@ class Runtime {
   std::int64_t waits_ = 0;
   bool busy_ = false;                                        // something was launched since the last wait
   std::vector<std::unique_ptr<simt::DeviceMemory>> blocks_;  // kOneBlock: one
+  simt::QueuedUploads queued_;
 };
 
 }  // namespace lastbit::device

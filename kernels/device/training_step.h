@@ -1,6 +1,5 @@
 // One training step on the device: passes forward and backward, the norm of the gradients, and the optimiser. The host
-// waits once, between the two, for what it reports and for the norm that the clipping needs; and where it sends a
-// step's tokens, all of them before the first kernel, until the step before has ended.
+// waits once, between the two, for what it reports and for the norm that the clipping needs.
 #pragma once
 
 #include <optional>

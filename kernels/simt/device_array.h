@@ -29,6 +29,29 @@ class DeviceMemory {
   void* allocation_ = nullptr;  // of the host, with space around
 };
 
+// Copies to the device for which the host does not wait: in order with the kernels, from page-locked memory of the host
+// in which the bytes stay until release().
+class QueuedUploads {
+ public:
+  QueuedUploads() = default;
+  ~QueuedUploads();
+  QueuedUploads(const QueuedUploads&) = delete;
+  QueuedUploads& operator=(const QueuedUploads&) = delete;
+
+  // `to` a part of some DeviceMemory. Errors: as upload().
+  void send(void* to, std::span<const std::byte> from);
+  // To be called once the host has waited for all that was sent: its memory is used again.
+  void release();
+
+ private:
+  struct Block {
+    std::byte* data;
+    std::size_t bytes;
+    std::size_t used;
+  };
+  std::vector<Block> blocks_;
+};
+
 // Copies to and from a part of some DeviceMemory; both wait for kernels before. Errors: as upload() and download().
 void copy_to_device(void* to, std::span<const std::byte> from);
 void copy_from_device(const void* from, std::span<std::byte> to);

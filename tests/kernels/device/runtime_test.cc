@@ -31,5 +31,21 @@ TEST(Runtime, AnUploadBehindALaunchIsAWait) {
   EXPECT_EQ(runtime.waits(), 2);
 }
 
+// What is queued is in order with kernels, and nobody waits.
+TEST(Runtime, WhatIsSentIsInOrderAndNoWait) {
+  Runtime runtime(Memory::kBlocks, 256);
+  const Array array = runtime.allocate("array", Element::kF32, 4);
+  runtime.run([&] { kernels::fill_zero(array.f32(), 4); });
+  {
+    const std::array<float, 4> values{1, 2, 3, 4};
+    runtime.send(array, std::as_bytes(std::span(values)));
+  }
+  EXPECT_EQ(runtime.waits(), 0);
+  std::array<float, 4> found{};
+  runtime.download(array, std::as_writable_bytes(std::span(found)));
+  EXPECT_EQ(found, (std::array<float, 4>{1, 2, 3, 4}));
+  EXPECT_EQ(runtime.waits(), 1);
+}
+
 }  // namespace
 }  // namespace lastbit::device
