@@ -145,7 +145,8 @@ NamedTensors on_device(const SmallStep& step) {
   const model::MtpOptions mtp;
   device::DeviceModel plan(step.config, use, device::Memory::kCounted, 0);
   (void)plan.forward(step.ids, {"logits"});
-  device::update_weights(plan, update_of(step, 1), device::run_passes(plan, batches, mtp));
+  (void)device::run_passes(plan, batches, mtp);
+  device::update_weights(plan, update_of(step, 1));
 
   const device::Memory memory = device::on_executor() ? device::Memory::kBlocks : device::Memory::kOneBlock;
   device::DeviceModel model(step.config, use, memory, plan.runtime().peak_bytes());
@@ -155,7 +156,7 @@ NamedTensors on_device(const SmallStep& step) {
   NamedTensors arrays = model.forward(step.ids, {"logits"});
   const train::StepPasses passes = device::run_passes(model, batches, mtp);
   add_gradients(model.parameters().download(device::Parameters::Part::kGradient), arrays);
-  device::update_weights(model, update_of(step, passes.gradient_norm), passes);
+  device::update_weights(model, update_of(step, passes.gradient_norm));
   add_changes(step, model.parameters().download(device::Parameters::Part::kValue), arrays);
   return arrays;
 }
