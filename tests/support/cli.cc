@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +54,11 @@ CliProcess::~CliProcess() {
 
 void CliProcess::send(int signal) const {
   if (child_ != 0) kill(child_, signal);
+}
+
+void CliProcess::limit_data(std::size_t bytes) const {
+  const rlimit limit{bytes, bytes};
+  EXPECT_EQ(prlimit(child_, RLIMIT_DATA, &limit, nullptr), 0);
 }
 
 bool CliProcess::running() {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,8 @@ class CliProcess {
   CliProcess& operator=(const CliProcess&) = delete;
 
   void send(int signal) const;
+  // From now on it may have so much memory of its own (mapped files do not count).
+  void limit_data(std::size_t bytes) const;
   [[nodiscard]] bool running();
   CliResult wait();  // once
 
