@@ -96,8 +96,7 @@ class Planner {
       c_.is_moe_layer(layer) ? mixtures += 1 : dense += 1;
     if (dense > 0) add("kept: dense FFN", dense * tokens_ * ffn(static_cast<double>(c_.intermediate_size)));
     if (mixtures > 0) add("kept: mixtures of experts", mixtures * tokens_ * mixture());
-    if (pass_.mtp)
-      add("kept: MTP modules", static_cast<double>(c_.num_nextn_predict_layers) * tokens_ * mtp_module());
+    if (pass_.mtp) add("kept: MTP modules", static_cast<double>(c_.num_nextn_predict_layers) * tokens_ * mtp_module());
     if (c_.medusa_heads > 0) add("kept: Medusa heads", tokens_ * medusa());
   }
 
