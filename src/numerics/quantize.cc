@@ -328,7 +328,7 @@ void DelayedScaling::end_step(float amax) {
 
 std::vector<float> DelayedScaling::history() const {
   std::vector<float> steps(history_);
-  std::ranges::rotate(steps, steps.begin() + static_cast<std::ptrdiff_t>(next_));
+  std::rotate(steps.begin(), steps.begin() + static_cast<std::ptrdiff_t>(next_), steps.end());
   return steps;
 }
 
