@@ -4,22 +4,22 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/numbers/bf16.h"
+#include "kernels/numbers/values.h"
 #include "kernels/plain/values_view.h"
 
 namespace lastbit::kernels {
 
 __device__ inline float load_value(const Values& values, std::size_t at) {
-  return values.bf16 ? bf16_value(static_cast<const std::uint16_t*>(values.data)[at])
-                     : static_cast<const float*>(values.data)[at];
+  return values.bf16 ? load_value(static_cast<const std::uint16_t*>(values.data) + at)
+                     : load_value(static_cast<const float*>(values.data) + at);
 }
 
 // To nearest even where they are codes.
 __device__ inline void store_value(const Values& values, std::size_t at, float value) {
   if (values.bf16)
-    static_cast<std::uint16_t*>(values.data)[at] = bf16_code(value);
+    store_value(static_cast<std::uint16_t*>(values.data) + at, value);
   else
-    static_cast<float*>(values.data)[at] = value;
+    store_value(static_cast<float*>(values.data) + at, value);
 }
 
 // Of a matrix of `cols` columns.

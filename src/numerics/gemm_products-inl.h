@@ -56,6 +56,7 @@ HWY_INLINE void add_quad(const T* HWY_RESTRICT a, std::int64_t stride, const T* 
 #if HWY_TARGET == HWY_AVX2 && defined(__GNUC__)
   if constexpr (kCount == 3) {
     static_assert(kPanelCols == 64);
+    // Registers are named, which Highway has no words for.
     const std::int64_t stride_bytes = stride * static_cast<std::int64_t>(sizeof(T));
     if constexpr (sizeof(T) == sizeof(float))
       LASTBIT_GEMM_QUAD("s", "4", "256");  // NOLINT(hicpp-no-assembler)

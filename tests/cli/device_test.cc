@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/small_config.h"
 #include "io/arrays.h"
 #include "io/atomic_file.h"
 #include "support/cli.h"
@@ -22,28 +23,7 @@ using testing::run_cli;
 class DeviceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const nlohmann::json config{{"model_type", "deepseek_v3"},
-                                {"vocab_size", 32},
-                                {"hidden_size", 16},
-                                {"intermediate_size", 24},
-                                {"num_hidden_layers", 2},
-                                {"num_nextn_predict_layers", 1},
-                                {"num_attention_heads", 2},
-                                {"num_key_value_heads", 2},
-                                {"q_lora_rank", 8},
-                                {"kv_lora_rank", 8},
-                                {"qk_nope_head_dim", 4},
-                                {"qk_rope_head_dim", 4},
-                                {"v_head_dim", 4},
-                                {"n_routed_experts", 4},
-                                {"n_shared_experts", 1},
-                                {"num_experts_per_tok", 2},
-                                {"moe_intermediate_size", 8},
-                                {"first_k_dense_replace", 1},
-                                {"n_group", 2},
-                                {"topk_group", 1},
-                                {"max_position_embeddings", 64}};
-    io::write_text_file(dir_.file("config.json"), config.dump());
+    io::write_text_file(dir_.file("config.json"), small_config().dump());
     const CliResult made = run_cli({"init", dir_.file("config.json"), "--seed", "5", "--out", model()});
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
@@ -77,10 +57,12 @@ TEST_F(DeviceTest, FlagsOfTheReferenceAloneAreRefused) {
   expect_one_line_error(run("gpu", {"--loss"}), 2, {"--device", "gpu", "cpu", "cuda", "simt"});
 }
 
-// Here is no GPU, or there are no kernels.
+// Without a GPU, or without kernels for one.
 TEST_F(DeviceTest, CudaWithoutAGpuIsTheCpuAndSaysSo) {
   const CliResult result = run("cuda", {"--loss"});
-  if (result.err.empty()) GTEST_SKIP() << "a GPU";
+#if defined(LASTBIT_GPU)
+  if (result.err.empty()) GTEST_SKIP() << "this machine has a GPU";
+#endif
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_NE(result.err.find("--device cuda: no GPU: "), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("; running on the CPU"), std::string::npos) << result.err;
