@@ -1,6 +1,7 @@
 // Emulated multiply-accumulates a second of the tensor-core GEMM, packing, scales and promotion included, beside
 // OpenBLAS's and Eigen's FP32 SGEMM of the same shape in the same run. LASTBIT_THREADS (default 1) is the number of
-// threads of all three; LASTBIT_TARGET (AVX2, ...) forces an instruction set, to go with OPENBLAS_CORETYPE.
+// threads of all three; LASTBIT_TARGET (AVX2, ...) forces an instruction set, to go with OPENBLAS_CORETYPE. "memory" is
+// what a product allocates at most, as a share of its operands (scales left out).
 #include <benchmark/benchmark.h>
 #include <cblas.h>
 
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "allocations.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "numerics/gemm.h"
@@ -85,6 +87,9 @@ void emulated(benchmark::State& state, const char* unit, Format format, Promotio
     operands.scale_b = scale_b;
   }
   std::vector<float> d(static_cast<std::size_t>(shape.m * shape.n));
+  const bench::PeakAllocation allocated;
+  gemm(rule, operands, promotion, d);
+  state.counters["memory"] = static_cast<double>(allocated.bytes()) / static_cast<double>(a.size() + b.size());
   for (auto _ : state) {
     gemm(rule, operands, promotion, d);
     benchmark::DoNotOptimize(d.data());

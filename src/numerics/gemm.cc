@@ -21,7 +21,7 @@ constexpr std::int64_t kPlainTileCols = 64;
 constexpr std::int64_t kVectorTileRows = 1024;  // the more, the less often B is packed
 // Columns of B packed at a time: the more, the less often A is packed; the buffers stay a small part of the operands.
 constexpr std::int64_t kTileCols = 256;
-constexpr std::int64_t kWideTileCols = 512;
+constexpr std::int64_t kWideTileCols = 1024;
 constexpr std::size_t kLargeOperands = std::size_t{8} << 20;  // bytes
 constexpr std::int64_t kLeastTileRows = 64;
 constexpr std::int64_t kBufferedTileRows = 128;  // of tiles whose FP32 results wait in a buffer

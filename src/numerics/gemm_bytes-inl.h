@@ -13,7 +13,8 @@
 #include <array>
 #include <bit>
 
-#include "numerics/gemm_packing-inl.h"
+#include "numerics/gemm_columns-inl.h"
+#include "numerics/gemm_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
@@ -59,11 +60,11 @@ class GroupBytes {
         pairs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 2 * kPairLines * kHalfCols))),
         counts_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kSignLines * kHalfCols))) {}
 
-  // The group that find() is for, and how many rows will be asked for.
-  void select(const PackedPanels<L>& columns, std::int64_t panel, std::int64_t group, std::int64_t rows) {
-    exponents_ = columns.exponents_of(panel, group);
-    signs_ = columns.signs_of(panel, group);
-    of_columns_ = columns.largest_of(panel, group);
+  // The group that find() is for is the one that is open; how many rows will be asked for.
+  void select(const PackedPanels<L>& columns, std::int64_t rows) {
+    exponents_ = columns.exponents();
+    signs_ = columns.signs();
+    of_columns_ = columns.largest();
     tabled_ = rows >= kTableRows;
     if (!tabled_) return;
     make_pairs();

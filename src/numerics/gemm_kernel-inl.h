@@ -40,8 +40,8 @@ struct StripStart {
   HWY_ALIGN std::array<T, kCount> sum;
 };
 
-// c = step(a, b, c) for one group of K, rows of a chunk and all columns of a panel; kFromZero: c is 0. To be used in
-// round-toward-zero mode.
+// c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: c is 0. To be used
+// in round-toward-zero mode.
 template <typename L, bool kFromZero>
 class GroupRun {
   using T = typename L::Value;
@@ -49,8 +49,8 @@ class GroupRun {
 
  public:
   GroupRun(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, const PackedPanels<L>& columns,
-           std::int64_t panel, std::int64_t group, T* c)
-      : grid_(grid), bytes_(bytes), rows_(rows), group_(group), b_(columns.values_of(panel, group)), c_(c) {}
+           std::int64_t group, T* c)
+      : grid_(grid), bytes_(bytes), rows_(rows), group_(group), b_(columns.values()), c_(c) {}
 
   // The first `count` rows.
   HWY_INLINE void run(std::int64_t count) {
@@ -236,9 +236,8 @@ class GroupRun {
 
 template <bool kFromZero, typename L>
 HWY_NOINLINE void add_group(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t count,
-                            const PackedPanels<L>& columns, std::int64_t panel, std::int64_t group,
-                            typename L::Value* c) {
-  GroupRun<L, kFromZero>(grid, bytes, rows, columns, panel, group, c).run(count);
+                            const PackedPanels<L>& columns, std::int64_t group, typename L::Value* c) {
+  GroupRun<L, kFromZero>(grid, bytes, rows, columns, group, c).run(count);
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

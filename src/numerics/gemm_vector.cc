@@ -52,7 +52,16 @@ HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr std::int64_t kChunkRows = 96;    // rows of A packed at a time, at most
+// Rows of A packed at a time, at most: the more, the less often groups of B are taken apart. With AVX-512, whose panels
+// are wide, fewer when operands are so small that the buffers would be more than a tenth of them.
+constexpr std::int64_t kChunkRows = 96;
+constexpr std::int64_t kFewerRows = HWY_TARGET <= HWY_AVX3 ? 80 : kChunkRows;
+constexpr std::size_t kSmallOperands = std::size_t{4} << 20;  // bytes
+
+std::int64_t most_rows(const GemmOperands& operands) {
+  return operands.a.bytes.size() + operands.b.bytes.size() < kSmallOperands ? kFewerRows : kChunkRows;
+}
+
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
 
 class TowardZero {
@@ -81,7 +90,7 @@ class TileRun {
                            : std::clamp(round_up(problem.k(), problem.rule.step_k), std::int64_t{problem.rule.step_k},
                                         kChainBlock)),
         panels_(ceil_div(tile.cols, kPanelCols)),
-        chunk_rows_(round_up(ceil_div(tile.rows, ceil_div(tile.rows, kChunkRows)), kRows)),
+        chunk_rows_(round_up(ceil_div(tile.rows, ceil_div(tile.rows, most_rows(problem.operands))), kRows)),
         panels_at_once_(std::clamp(kChunkRows / chunk_rows_, std::int64_t{1}, panels_)),
         rows_(problem.operands.a, chunk_rows_, block_k_, problem.rule.step_k),
         columns_(problem.operands.b, panels_, block_k_, problem.rule.step_k, grid_.beyond),
@@ -99,8 +108,7 @@ class TileRun {
       const std::int64_t length = std::min(block_k_, problem_.k() - k);
       for (std::int64_t panel = 0; panel < panels_; ++panel) {
         const std::int64_t col = panel * kPanelCols;
-        columns_.pack(panel, tile_.col + col, std::min(kPanelCols, tile_.cols - col), k, length,
-                      refused_cols_.data() + col);
+        columns_.pack(panel, tile_.col + col, std::min(kPanelCols, tile_.cols - col), k, length);
       }
       load_scales_b(k);
       for (std::int64_t row = 0; row < tile_.rows; row += chunk_rows_)
@@ -138,10 +146,7 @@ class TileRun {
       const std::int64_t end = std::min(panel + panels_at_once_, panels_);
       if (!from_zero)
         for (std::int64_t p = panel; p < end; ++p) load_c(p, c_of(p - panel), row, rows);
-      {
-        const TowardZero mode;
-        for (std::int64_t p = panel; p < end; ++p) add_panel(p, c_of(p - panel), row, rows, length, from_zero);
-      }
+      for (std::int64_t p = panel; p < end; ++p) add_panel(p, c_of(p - panel), row, rows, length, from_zero);
       for (std::int64_t p = panel; p < end; ++p) store_c(p, c_of(p - panel), row, rows, k == 0);
     }
   }
@@ -155,11 +160,13 @@ class TileRun {
         for (std::int64_t i = 0; i < rows; ++i)
           for (std::int64_t j = 0; j < cols; j += 16)
             hwy::Prefetch(tile_.y + (row + i) * tile_.stride + panel * kPanelCols + j);
-      bytes_.select(columns_, panel, group, rows);
+      columns_.open(panel, group, refused_cols_.data() + panel * kPanelCols);
+      bytes_.select(columns_, rows);
+      const TowardZero mode;
       if (from_zero && group == 0)
-        add_group<true>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
+        add_group<true>(grid_, bytes_, rows_, rows, columns_, group, c);
       else
-        add_group<false>(grid_, bytes_, rows_, rows, columns_, panel, group, c);
+        add_group<false>(grid_, bytes_, rows_, rows, columns_, group, c);
     }
   }
 
