@@ -73,10 +73,12 @@ std::string text_of(const EvalRows& rows) {
   return text;
 }
 
-int run_eval_text(const EvalText& options) {
+int run_eval_text(EvalText options) {
   if (options.config.empty() == options.files.empty())
     core::fail_input("eval text: found {} --config and --in, expected one of the two",
                      options.config.empty() ? "neither" : "both");
+  if (!options.config.empty() && options.model.tokenizer.empty())
+    options.model.tokenizer = train::load_train_config(options.config, {}, "unused").data.tokenizer;
   const LoadedModel loaded = load_for_eval(options.model);
   const EvalRows rows = rows_of(options, loaded);
   const eval::TextScore score = eval::score_rows(loaded.model, rows.scored, rows.token_bytes, options.batch);

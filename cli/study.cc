@@ -169,6 +169,8 @@ void add_train_study(CLI::App& study, Action& action) {
       ->capture_default_str();
   command->add_option("--set", options->study.settings, "Change a value of all runs, as in tokens=1000000; repeatable")
       ->allow_extra_args(false);
+  command->add_option("--seeds", options->study.seeds, "Run everything with each of these seeds: results are means")
+      ->delimiter(',');
   command->add_option("--commit", options->study.commit, "What to note beside the version in the results");
   command->callback([&action, options] { action = [options] { return run_train_study(*options); }; });
 }

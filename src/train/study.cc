@@ -9,6 +9,8 @@
 #include <ctime>
 #include <filesystem>
 #include <map>
+#include <numeric>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -104,6 +106,33 @@ json measure_variant(const std::vector<json>& lines, const std::vector<json>& re
   return result;
 }
 
+// One result from those of all seeds: means, and how far the differences scatter.
+json mean_result(const std::vector<json>& runs, const std::vector<std::uint64_t>& seeds) {
+  json result = runs.front();
+  if (runs.size() == 1) return result;
+  const auto count = static_cast<double>(runs.size());
+  const auto mean = [&](const std::string& key) {
+    double sum = 0;
+    for (const json& run : runs) sum += run.at(key).get<double>();
+    return sum / count;
+  };
+  for (const auto& [key, value] : runs.front().items())
+    if (value.is_number_float()) result[key] = mean(key);
+  for (const char* key : {"relative_difference", "validation_difference"}) {
+    if (!result.contains(key)) continue;
+    double squares = 0;
+    for (const json& run : runs) squares += std::pow(run.at(key).get<double>() - result.at(key).get<double>(), 2);
+    result[std::string(key) + "_error"] = std::sqrt(squares / (count - 1) / count);
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    json one = {{"seed", seeds[i]}};
+    for (const char* key : {"loss", "relative_difference", "validation_difference", "max_violation"})
+      if (runs[i].contains(key)) one[key] = runs[i].at(key);
+    result["by_seed"].push_back(std::move(one));
+  }
+  return result;
+}
+
 std::string today() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::tm parts{};
@@ -128,16 +157,51 @@ json hold_claims(const Study& study, const json& results) {
   return held;
 }
 
-std::string loss_chart(const std::string& title, const std::map<std::string, std::vector<json>>& lines,
-                       const Study& study) {
+// The lines of every variant's metrics, for one seed.
+using SeedMetrics = std::map<std::string, std::vector<json>>;
+
+// Means over the seeds.
+std::string loss_chart(const Study& study, const std::vector<SeedMetrics>& metrics) {
   std::vector<io::ChartSeries> all;
   for (const StudyVariant& variant : study.variants) {
+    std::map<std::int64_t, std::vector<double>> by_step;
+    for (const SeedMetrics& of_seed : metrics)
+      for (const auto& [step, loss] : losses_of(of_seed.at(variant.name))) by_step[step].push_back(loss);
     io::ChartSeries series{variant.name, {}};
-    for (const auto& [step, loss] : losses_of(lines.at(variant.name)))
-      series.points.emplace_back(static_cast<double>(step), loss);
+    for (const auto& [step, losses] : by_step)
+      series.points.emplace_back(static_cast<double>(step), std::accumulate(losses.begin(), losses.end(), 0.0) /
+                                                                static_cast<double>(losses.size()));
     all.push_back(std::move(series));
   }
-  return io::line_chart_svg({title, "step", "training loss, nats a token", all});
+  return io::line_chart_svg({study.title, "step", "training loss, nats a token", all});
+}
+
+// All variants with one seed; false when it was stopped.
+bool run_variants(const Study& study, const StudyOptions& options, std::optional<std::uint64_t> seed, json& object,
+                  SeedMetrics& metrics) {
+  const std::string output = seed ? fmt::format("{}/seed-{}", options.output, *seed) : options.output;
+  for (const StudyVariant& variant : study.variants) {
+    std::vector<std::string> settings = settings_of_scale(options.scale);
+    settings.insert(settings.end(), variant.settings.begin(), variant.settings.end());
+    if (!variant.from.empty()) settings.push_back("init_from=" + output + "/" + variant.from + "/model");
+    settings.insert(settings.end(), options.settings.begin(), options.settings.end());
+    if (seed) settings.push_back(fmt::format("seed={}", *seed));
+    const std::string folder = output + "/" + variant.name;
+    const TrainConfig config = load_train_config(study.base, settings, folder);
+    RunOptions run;
+    run.resume = true;
+    run.stop = options.stop;
+    const std::string shown = seed ? fmt::format("seed {}, {}", *seed, variant.name) : variant.name;
+    if (options.progress) run.progress = [&](const RunProgress& now) { options.progress(shown, now); };
+    const RunResult result = train(config, run);
+    if (result.end == RunEnd::kStopped) return false;
+    if (!result.message.empty() || !object["diverged"].contains(variant.name))
+      object["diverged"][variant.name] = result.message;
+    object["variants"][variant.name] = variant.settings;
+    object["seed"] = config.seed;
+    metrics[variant.name] = read_metrics(folder + "/metrics.jsonl");
+  }
+  return true;
 }
 
 }  // namespace
@@ -214,36 +278,52 @@ json run_study(const Study& study, const StudyOptions& options) {
                  {"version", core::version()},
                  {"commit", options.commit},
                  {"date", today()}};
-  std::map<std::string, std::vector<json>> lines;
-  for (const StudyVariant& variant : study.variants) {
-    std::vector<std::string> settings = settings_of_scale(options.scale);
-    settings.insert(settings.end(), variant.settings.begin(), variant.settings.end());
-    if (!variant.from.empty()) settings.push_back("init_from=" + options.output + "/" + variant.from + "/model");
-    settings.insert(settings.end(), options.settings.begin(), options.settings.end());
-    const std::string folder = options.output + "/" + variant.name;
-    const TrainConfig config = load_train_config(study.base, settings, folder);
-    RunOptions run;
-    run.resume = true;
-    run.stop = options.stop;
-    if (options.progress) run.progress = [&](const RunProgress& now) { options.progress(variant.name, now); };
-    const RunResult result = train(config, run);
-    if (result.end == RunEnd::kStopped) return object;
-    object["diverged"][variant.name] = result.message;
-    object["variants"][variant.name] = variant.settings;
-    object["seed"] = config.seed;
-    lines[variant.name] = read_metrics(folder + "/metrics.jsonl");
+  if (std::set<std::uint64_t>(options.seeds.begin(), options.seeds.end()).size() != options.seeds.size())
+    core::fail_input("seeds {}: expected each once", fmt::join(options.seeds, ","));
+  std::vector<std::optional<std::uint64_t>> seeds(options.seeds.begin(), options.seeds.end());
+  if (seeds.empty()) seeds.emplace_back();
+  std::vector<SeedMetrics> metrics;
+  for (const std::optional<std::uint64_t> seed : seeds) {
+    metrics.emplace_back();
+    if (!run_variants(study, options, seed, object, metrics.back())) return object;
   }
-  for (const StudyVariant& variant : study.variants)
-    object["results"][variant.name] = measure_variant(lines.at(variant.name), lines.at(study.reference));
+  for (const StudyVariant& variant : study.variants) {
+    std::vector<json> runs;
+    for (const SeedMetrics& of_seed : metrics)
+      runs.push_back(measure_variant(of_seed.at(variant.name), of_seed.at(study.reference)));
+    object["results"][variant.name] = mean_result(runs, options.seeds);
+  }
+  if (!options.seeds.empty()) object["seeds"] = options.seeds;
   json order = json::array();
   for (const StudyVariant& variant : study.variants) order.push_back(variant.name);
   object["order"] = order;
   object["claims"] = hold_claims(study, object["results"]);
   io::write_text_file(options.output + "/results.json", object.dump(1) + "\n");
   io::write_text_file(options.output + "/README.md", study_text(object));
-  io::write_text_file(options.output + "/loss.svg", loss_chart(study.title, lines, study));
+  io::write_text_file(options.output + "/loss.svg", loss_chart(study, metrics));
   return object;
 }
+
+namespace {
+
+std::string differences_by_seed(const json& results) {
+  std::string out =
+      "\nThese are also means over the seeds, ± the standard error of the mean. Differences seed by seed, in %:\n\n| "
+      "seed |";
+  for (const json& name : results.at("order")) out += fmt::format(" {} |", name.get<std::string>());
+  out += "\n|---|";
+  for (std::size_t i = 0; i < results.at("order").size(); ++i) out += "---|";
+  for (std::size_t i = 0; i < results.at("seeds").size(); ++i) {
+    out += fmt::format("\n| {} |", results.at("seeds").at(i).get<std::uint64_t>());
+    for (const json& name : results.at("order")) {
+      const json& one = results.at("results").at(name.get<std::string>()).at("by_seed").at(i);
+      out += fmt::format(" {:+.3f} |", 100 * one.at("relative_difference").get<double>());
+    }
+  }
+  return out + "\n";
+}
+
+}  // namespace
 
 std::string study_text(const json& results) {
   const auto text = [&results](const char* key) { return results.at(key).get<std::string>(); };
@@ -252,16 +332,21 @@ std::string study_text(const json& results) {
          " | held-out bits a byte | MaxVio | tokens/s | seconds |\n|---|---|---|---|---|---|---|\n";
   for (const json& name : results.at("order")) {
     const json& row = results.at("results").at(name.get<std::string>());
-    out += fmt::format("| {} | {:.4f} | {:+.3f} % | {:.4f} | {:.2f} | {:.0f} | {:.0f} |\n", name.get<std::string>(),
-                       row.at("loss").get<double>(), 100 * row.at("relative_difference").get<double>(),
-                       row.value("bits_per_byte", 0.0), row.at("max_violation").get<double>(),
-                       row.at("tokens_per_s").get<double>(), row.at("seconds").get<double>());
+    std::string difference = fmt::format("{:+.3f}", 100 * row.at("relative_difference").get<double>());
+    if (row.contains("by_seed") && name != results.at("reference"))
+      difference += fmt::format(" ± {:.3f}", 100 * row.at("relative_difference_error").get<double>());
+    out += fmt::format("| {} | {:.4f} | {} % | {:.4f} | {:.2f} | {:.0f} | {:.0f} |\n", name.get<std::string>(),
+                       row.at("loss").get<double>(), difference, row.value("bits_per_byte", 0.0),
+                       row.at("max_violation").get<double>(), row.at("tokens_per_s").get<double>(),
+                       row.at("seconds").get<double>());
   }
   const json& first = results.at("results").at(text("reference"));
   out += fmt::format(
       "\nLoss (nats a token), its difference and MaxVio (the most loaded layer's) are means over the last third of {} "
       "steps, {} tokens.\n",
       first.at("steps").get<std::int64_t>(), first.at("tokens").get<std::int64_t>());
+  const std::vector<std::uint64_t> seeds = results.value("seeds", std::vector<std::uint64_t>{});
+  if (seeds.size() > 1) out += differences_by_seed(results);
   for (const auto& [name, message] : results.at("diverged").items())
     if (!message.get<std::string>().empty())
       out += fmt::format("\n`{}` diverged: {}\n", name, message.get<std::string>());
@@ -275,10 +360,13 @@ std::string study_text(const json& results) {
   std::string again = text("study");
   if (text("scale") != "micro") again += " --scale " + text("scale");
   for (const json& setting : results.at("settings")) again += " --set " + setting.get<std::string>();
+  if (!seeds.empty()) again += fmt::format(" --seeds {}", fmt::join(seeds, ","));
   out += fmt::format(
-      "\n![loss](loss.svg)\n\nBase `{}`, {} size, seed {}, Lastbit {}{}, {}. Again: `lastbit study train {}`.\n",
-      text("base"), text("scale"), results.at("seed").get<std::uint64_t>(), text("version"), commit, text("date"),
-      again);
+      "\n![loss](loss.svg)\n\nBase `{}`, {} size, seed{} {}, Lastbit {}{}, {}. Again: `lastbit study train {}`.\n",
+      text("base"), text("scale"), seeds.size() > 1 ? "s" : "",
+      seeds.empty() ? std::to_string(results.at("seed").get<std::uint64_t>())
+                    : fmt::format("{}", fmt::join(seeds, ", ")),
+      text("version"), commit, text("date"), again);
   return out;
 }
 

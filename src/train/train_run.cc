@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/parallel.h"
 #include "io/atomic_file.h"
+#include "io/file_bytes.h"
 #include "io/routing_trace.h"
 #include "io/weights.h"
 #include "model/config_file.h"
@@ -172,6 +173,7 @@ class Run {
     io::save_weight_directory(folder, trainer_.export_weights(ema));
     io::write_text_file(folder + "/config.json",
                         model::checkpoint_config(trainer_.model_object(), "float32").dump(1) + "\n");
+    io::write_text_file(folder + "/tokenizer.json", io::FileBytes::open(config_.data.tokenizer)->text());
   }
 
   void finish() {

@@ -124,6 +124,7 @@ TEST_F(TrainCommand, ASignalEndsItAfterTheStepWithACheckpoint) {
   EXPECT_EQ(summary["end"], "stopped");
   EXPECT_EQ(summary["step"], *latest_good());
   EXPECT_TRUE(fs::exists(file("run/model/model.safetensors")));
+  EXPECT_TRUE(fs::exists(file("run/model/tokenizer.json")));
 }
 
 TEST_F(TrainCommand, AFullDiskIsOneLineAndTheLastCheckpointStays) {

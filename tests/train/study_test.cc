@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "core/error.h"
@@ -28,17 +29,12 @@ TEST(Study, EveryOneThatComesWithLastbitIsWhole) {
   EXPECT_THROW((void)settings_of_scale("huge"), core::Error);
 }
 
-TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
-  const testing::TempDir folder;
-  (void)small_run(folder);  // writes the text
-  Study study{"s", "Title", "Question?", "study", "a", {{"a", {}}, {"b", {"learning_rate.peak=0"}}}, {}};
-  study.variants.push_back({"c", {"learning_rate.peak=0", "balance.bias_rate=0"}, "a"});
-  study.claims = {{"b", "relative_difference", 0.0, true, "nothing is learned without a rate"},
-                  {"a", "max_violation", 1e-9, false, "an untrained router is even"}};
+// Of the text that small_run() has written.
+StudyOptions small_study(const testing::TempDir& folder, int tokens) {
   StudyOptions options;
   options.output = folder.path();
   options.settings = {fmt::format("data.text=[\"{}\"]", folder.file("text.jsonl")),
-                      "tokens=2000",
+                      fmt::format("tokens={}", tokens),
                       "data.sequence_tokens=32",
                       "data.validation_share=0.2",
                       "batch.sequences=2",
@@ -46,6 +42,17 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
                       "numerics=fp32",
                       "record.evaluate_every=10",
                       "learning_rate.warm_up_steps=1"};
+  return options;
+}
+
+TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
+  const testing::TempDir folder;
+  (void)small_run(folder);  // writes the text
+  Study study{"s", "Title", "Question?", "study", "a", {{"a", {}}, {"b", {"learning_rate.peak=0"}}}, {}};
+  study.variants.push_back({"c", {"learning_rate.peak=0", "balance.bias_rate=0"}, "a"});
+  study.claims = {{"b", "relative_difference", 0.0, true, "nothing is learned without a rate"},
+                  {"a", "max_violation", 1e-9, false, "an untrained router is even"}};
+  const StudyOptions options = small_study(folder, 2000);
   const nlohmann::json results = run_study(study, options);
   const nlohmann::json& b = results.at("results").at("b");
   EXPECT_EQ(b.at("steps"), 32);
@@ -60,6 +67,30 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
   EXPECT_TRUE(std::filesystem::exists(folder.file("loss.svg")));
   // A finished study is not run again.
   EXPECT_EQ(run_study(study, options).at("results").at("b").at("loss"), b.at("loss"));
+}
+
+TEST(Study, OfSeveralSeedsGivesMeansAndTheirError) {
+  const testing::TempDir folder;
+  (void)small_run(folder);
+  const Study study{"s", "Title", "Question?", "study", "a", {{"a", {}}, {"b", {"learning_rate.peak=1e-2"}}}, {}};
+  StudyOptions options = small_study(folder, 600);
+  options.seeds = {3, 5};
+  const nlohmann::json results = run_study(study, options);
+  const nlohmann::json& b = results.at("results").at("b");
+  ASSERT_EQ(b.at("by_seed").size(), 2);
+  const auto difference = [&](std::size_t i) { return b.at("by_seed").at(i).at("relative_difference").get<double>(); };
+  EXPECT_NE(difference(0), difference(1));
+  EXPECT_DOUBLE_EQ(b.at("relative_difference"), (difference(0) + difference(1)) / 2);
+  EXPECT_DOUBLE_EQ(b.at("relative_difference_error"), std::abs(difference(0) - difference(1)) / 2);
+  EXPECT_EQ(b.at("by_seed").at(1).at("seed"), 5);
+  EXPECT_TRUE(std::filesystem::exists(folder.file("seed-5/b/metrics.jsonl")));
+  EXPECT_NE(testing::read_file(folder.file("README.md")).find("| 5 | +0.000 |"), std::string::npos);
+
+  // Each seed's difference is that of a study of that seed alone.
+  options.seeds = {5};
+  EXPECT_EQ(run_study(study, options).at("results").at("b").at("relative_difference"), difference(1));
+  options.seeds = {5, 5};
+  EXPECT_THROW((void)run_study(study, options), core::Error);
 }
 
 }  // namespace
