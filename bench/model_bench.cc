@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/heap.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "model/config_file.h"
@@ -41,6 +42,7 @@ constexpr std::int64_t kSequence = 256;
 const char* model_directory() { return std::getenv("LASTBIT_BENCH_MODEL"); }
 
 bool set_up(benchmark::State& state) {
+  core::keep_freed_memory();  // as the program does
   const char* threads = std::getenv("LASTBIT_THREADS");
   core::set_num_threads(threads == nullptr ? 1 : std::atoi(threads));
   if (model_directory() != nullptr) return true;

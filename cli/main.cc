@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "core/error.h"
+#include "core/heap.h"
 #include "core/parallel.h"
 #include "core/version.h"
 
@@ -78,6 +79,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using lastbit::cli::report;
   using lastbit::core::ErrorKind;
+  lastbit::core::keep_freed_memory();
   try {
     return lastbit::cli::run(argc, argv);
   } catch (const lastbit::core::Error& error) {
