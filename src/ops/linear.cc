@@ -183,7 +183,7 @@ void dgrad_core(const Tensor& dy, const GroupOffsets& offsets, std::span<const T
     return code_operand(group_rows(dy, offsets, g), numerics.dgrad.left, gradient_source(site, g));
   });
   const std::vector<CodedOperand> right = for_groups(weights.size(), [&](std::size_t g) {
-    return code_transposed(whole(weights[g]), numerics.dgrad.right, weight_source(site, g));
+    return code_columns(whole(weights[g]), numerics.dgrad.right, weight_source(site, g));
   });
   CoreProduct product(numerics.dgrad, site, "dgrad");
   float* out = dx.mutable_values<float>().data();
@@ -193,8 +193,7 @@ void dgrad_core(const Tensor& dy, const GroupOffsets& offsets, std::span<const T
   for (std::size_t g = 0; g < weights.size(); ++g) {
     const FloatMatrix gradient = group_rows(dy, offsets, g);
     const FloatMatrix weight = whole(weights[g]);
-    product.compare(g, gradient, false, weight, codes_lie_turned(numerics.dgrad.right), view_of(gradient),
-                    view_of(weight), result_rows(dx, offsets, g));
+    product.compare(g, gradient, false, weight, false, view_of(gradient), view_of(weight), result_rows(dx, offsets, g));
   }
   product.record();
 }
@@ -206,11 +205,11 @@ CodedOperand wgrad_input(const LinearInput& x, std::size_t g, const Tensor& valu
   OperandSource source = input_source(site, g);
   source.again = LinearInputAccess::codes_stand(x);
   const bool from_codes = LinearInputAccess::codes_stand(x) && LinearInputAccess::e5m6(x).empty();
-  if (!from_codes) return code_transposed(group_rows(values, x.offsets(), g), right, source);
+  if (!from_codes) return code_columns(group_rows(values, x.offsets(), g), right, source);
   const CodedOperand& kept = LinearInputAccess::coded(x)[g];
   if (!right.scaled()) return {kept.codes, true};
   const std::vector<float> again = coded_values(kept);
-  return code_transposed({again, kept.codes.rows, kept.codes.cols}, right, source);
+  return code_columns({again, kept.codes.rows, kept.codes.cols}, right, source);
 }
 
 void wgrad_core(const Tensor& dy, const LinearInput& x, std::span<Tensor> dweights, const LinearNumerics& numerics,
@@ -235,8 +234,8 @@ void wgrad_core(const Tensor& dy, const LinearInput& x, std::span<Tensor> dweigh
   for (std::size_t g = 0; g < dweights.size(); ++g) {
     const FloatMatrix gradient = group_rows(dy, offsets, g);
     const FloatMatrix input = group_rows(LinearInputAccess::exact(x), offsets, g);
-    product.compare(g, gradient, codes_lie_turned(numerics.wgrad.left), input, codes_lie_turned(numerics.wgrad.right),
-                    turned(view_of(gradient)), view_of(input), fresh[g].values<float>());
+    product.compare(g, gradient, codes_lie_turned(numerics.wgrad.left), input, false, turned(view_of(gradient)),
+                    view_of(input), fresh[g].values<float>());
     const auto sum = dweights[g].mutable_values<float>();
     const auto one = fresh[g].values<float>();
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += one[i];

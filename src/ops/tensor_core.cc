@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "core/error.h"
@@ -80,11 +81,16 @@ CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics&
 CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
                              const OperandSource& source) {
   if (!numerics.scaled()) return {bf16_codes(x, source.what), true};
-  if (numerics.delayed_steps == 0)
-    return {numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), source.what), false};
-  CodedOperand operand{delayed_codes(x, numerics, source), true};
-  std::swap(operand.codes.tile.rows, operand.codes.tile.k);  // tiles are the operand's
-  return operand;
+  if (numerics.delayed_steps > 0) return {delayed_codes(x, numerics, source), true};
+  return {numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), source.what), false};
+}
+
+CodedOperand code_columns(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                          const OperandSource& source) {
+  if (!numerics.scaled() || numerics.delayed_steps > 0) return code_transposed(x, numerics, source);
+  numerics::QuantizeRule rule = rule_for(numerics, x.cols, x.rows);
+  std::swap(rule.tile.rows, rule.tile.k);
+  return {numerics::quantize(x, rule, source.what), true};
 }
 
 bool codes_lie_turned(const OperandNumerics& numerics) { return numerics.scaled() && numerics.delayed_steps == 0; }
@@ -121,13 +127,32 @@ OperandLoss operand_loss(const numerics::FloatMatrix& x, const numerics::Quantiz
   return loss;
 }
 
+namespace {
+
+// An operand's scales as its matrix() lies, which `turned` keeps where the codes lie otherwise; and their tile.
+std::pair<std::span<const float>, numerics::ScaleTile> scales_of(const CodedOperand& operand,
+                                                                 std::vector<std::vector<float>>& turned) {
+  const numerics::Quantized& codes = operand.codes;
+  if (!operand.transposed) return {codes.scales, codes.tile};
+  const numerics::ScaleShape shape = numerics::scale_shape(codes.matrix(), codes.tile);
+  std::vector<float>& scales = turned.emplace_back();
+  scales.reserve(codes.scales.size());
+  for (std::int64_t j = 0; j < shape.columns; ++j)
+    for (std::int64_t i = 0; i < shape.rows; ++i)
+      scales.push_back(codes.scales[static_cast<std::size_t>(i * shape.columns + j)]);
+  return {scales, {codes.tile.k, codes.tile.rows}};
+}
+
+}  // namespace
+
 void run_products(const ProductNumerics& numerics, std::span<const CodedProduct> products) {
+  std::vector<std::vector<float>> turned;
   std::vector<numerics::GemmOperands> operands;
   std::vector<numerics::GemmOutput> outputs;
   for (const CodedProduct& product : products) {
     numerics::GemmOperands one{product.left->matrix(), product.right->matrix(), {}, {}, {1, 128}, {1, 128}};
-    if (numerics.left.scaled()) one.scale_a = product.left->codes.scales, one.tile_a = product.left->codes.tile;
-    if (numerics.right.scaled()) one.scale_b = product.right->codes.scales, one.tile_b = product.right->codes.tile;
+    if (numerics.left.scaled()) std::tie(one.scale_a, one.tile_a) = scales_of(*product.left, turned);
+    if (numerics.right.scaled()) std::tie(one.scale_b, one.tile_b) = scales_of(*product.right, turned);
     const auto elements = static_cast<std::size_t>(one.a.rows * one.b.rows);
     operands.push_back(one);
     outputs.push_back(

@@ -32,6 +32,9 @@ struct OperandSource {
                                         const OperandSource& source);
 [[nodiscard]] CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
                                            const OperandSource& source);
+// The transposed form for a right operand, whose packing turns it anyway: the codes lie as x.
+[[nodiscard]] CodedOperand code_columns(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                                        const OperandSource& source);
 // Whether code_transposed() makes codes that lie as the operand, rather than as x.
 [[nodiscard]] bool codes_lie_turned(const OperandNumerics& numerics);
 
