@@ -36,8 +36,9 @@ struct Handoff {
 };
 #endif
 
+// Never destroyed: at the program's end oneTBB would start threads, and abort where memory has run out.
 std::unique_ptr<tbb::global_control>& control() {
-  static std::unique_ptr<tbb::global_control> instance;
+  static auto& instance = *new std::unique_ptr<tbb::global_control>;  // NOLINT(cppcoreguidelines-owning-memory)
   return instance;
 }
 

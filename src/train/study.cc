@@ -160,6 +160,10 @@ json hold_claims(const Study& study, const json& results) {
 // The lines of every variant's metrics, for one seed.
 using SeedMetrics = std::map<std::string, std::vector<json>>;
 
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 // Means over the seeds.
 std::string loss_chart(const Study& study, const std::vector<SeedMetrics>& metrics) {
   std::vector<io::ChartSeries> all;
@@ -168,12 +172,34 @@ std::string loss_chart(const Study& study, const std::vector<SeedMetrics>& metri
     for (const SeedMetrics& of_seed : metrics)
       for (const auto& [step, loss] : losses_of(of_seed.at(variant.name))) by_step[step].push_back(loss);
     io::ChartSeries series{variant.name, {}};
-    for (const auto& [step, losses] : by_step)
-      series.points.emplace_back(static_cast<double>(step), std::accumulate(losses.begin(), losses.end(), 0.0) /
-                                                                static_cast<double>(losses.size()));
+    for (const auto& [step, losses] : by_step) series.points.emplace_back(static_cast<double>(step), mean_of(losses));
     all.push_back(std::move(series));
   }
   return io::line_chart_svg({study.title, "step", "training loss, nats a token", all});
+}
+
+// How far variants lie from the reference at the same step and seed: means over the seeds and over stretches of steps,
+// as curves of the loss itself lie on each other.
+std::string difference_chart(const Study& study, const std::vector<SeedMetrics>& metrics) {
+  constexpr std::int64_t kStretches = 25;
+  std::vector<io::ChartSeries> all;
+  for (const StudyVariant& variant : study.variants) {
+    if (variant.name == study.reference) continue;
+    std::map<std::int64_t, std::vector<double>> stretches;  // by their last step
+    for (const SeedMetrics& of_seed : metrics) {
+      const std::map<std::int64_t, double> reference = losses_of(of_seed.at(study.reference));
+      if (reference.empty()) continue;
+      const std::int64_t length = std::max<std::int64_t>(1, reference.rbegin()->first / kStretches);
+      for (const auto& [step, loss] : losses_of(of_seed.at(variant.name)))
+        if (const auto other = reference.find(step); other != reference.end())
+          stretches[(step + length - 1) / length * length].push_back(100 * (loss - other->second) / other->second);
+    }
+    io::ChartSeries series{variant.name, {}};
+    for (const auto& [step, differences] : stretches)
+      series.points.emplace_back(static_cast<double>(step), mean_of(differences));
+    all.push_back(std::move(series));
+  }
+  return io::line_chart_svg({study.title, "step", "loss against " + study.reference + ", %", all});
 }
 
 // All variants with one seed; false when it was stopped.
@@ -301,6 +327,7 @@ json run_study(const Study& study, const StudyOptions& options) {
   io::write_text_file(options.output + "/results.json", object.dump(1) + "\n");
   io::write_text_file(options.output + "/README.md", study_text(object));
   io::write_text_file(options.output + "/loss.svg", loss_chart(study, metrics));
+  io::write_text_file(options.output + "/difference.svg", difference_chart(study, metrics));
   return object;
 }
 
@@ -362,7 +389,8 @@ std::string study_text(const json& results) {
   for (const json& setting : results.at("settings")) again += " --set " + setting.get<std::string>();
   if (!seeds.empty()) again += fmt::format(" --seeds {}", fmt::join(seeds, ","));
   out += fmt::format(
-      "\n![loss](loss.svg)\n\nBase `{}`, {} size, seed{} {}, Lastbit {}{}, {}. Again: `lastbit study train {}`.\n",
+      "\n![loss](loss.svg)\n\n![difference](difference.svg)\n\nBase `{}`, {} size, seed{} {}, Lastbit {}{}, {}. Again: "
+      "`lastbit study train {}`.\n",
       text("base"), text("scale"), seeds.size() > 1 ? "s" : "",
       seeds.empty() ? std::to_string(results.at("seed").get<std::uint64_t>())
                     : fmt::format("{}", fmt::join(seeds, ", ")),

@@ -53,15 +53,15 @@ struct StudyOptions {
   // Every variant runs once for each, below seed-N of the folder, and results are means; none: once, with the seed of
   // the base or of the settings.
   std::vector<std::uint64_t> seeds;
-  std::string commit;                 // for the record
+  std::string commit;  // for the record
   std::function<bool()> stop;
   std::function<void(const std::string& variant, const RunProgress& progress)> progress;
 };
 
-// Runs what is left to run, then writes results.json, README.md (the table and what was seen) and loss.svg into the
-// folder. Variants are compared seed by seed, at the same step; with several seeds a result also has "by_seed" and the
-// standard error of the mean difference. Returns results.json; without "results" when it was stopped. Errors (bad
-// input): a seed that is there twice.
+// Runs what is left to run, then writes results.json, README.md (the table and what was seen), loss.svg and
+// difference.svg into the folder. Variants are compared seed by seed, at the same step; with several seeds a result
+// also has "by_seed" and the standard error of the mean difference. Returns results.json; without "results" when it was
+// stopped. Errors (bad input): a seed that is there twice.
 [[nodiscard]] nlohmann::json run_study(const Study& study, const StudyOptions& options);
 
 // The table and the claims, as Markdown.

@@ -26,6 +26,9 @@ TEST(GemmVector, SameBitsAroundEveryBlockSize) {
   for (const std::int64_t m : {0, 1, 2, 3, 4, 5, 31, 33, 63, 64, 65})
     for (const std::int64_t n : {0, 1, 15, 16, 17, 63, 64, 65, 127, 129, 255, 256, 257})
       EXPECT_EQ(mismatches({rule, m, n, 40}, outputs), 0);
+  for (const std::int64_t m : {79, 80, 81, 95, 96, 97, 160, 161, 192, 193})
+    for (const std::int64_t n : {1, 65}) EXPECT_EQ(mismatches({rule, m, n, 40}, outputs), 0);
+  for (const std::int64_t n : {511, 512, 513}) EXPECT_EQ(mismatches({rule, 13, n, 40}, outputs), 0);
   for (std::int64_t k = 0; k < 2 * 32 + 2; ++k) EXPECT_EQ(mismatches({rule, 5, 20, k}, outputs), 0);
   for (const std::int64_t k : {127, 128, 129, 255, 256, 257, 1000})
     for (const PromotionOrder order : {PromotionOrder::kDeepgemm, PromotionOrder::kCublas, PromotionOrder::kMuladd})

@@ -65,6 +65,7 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
   EXPECT_NE(text.find("| b | "), std::string::npos);
   EXPECT_NE(text.find("it does not hold at this size"), std::string::npos);
   EXPECT_TRUE(std::filesystem::exists(folder.file("loss.svg")));
+  EXPECT_TRUE(std::filesystem::exists(folder.file("difference.svg")));
   // A finished study is not run again.
   EXPECT_EQ(run_study(study, options).at("results").at("b").at("loss"), b.at("loss"));
 }
