@@ -81,8 +81,8 @@ class LaneOrder {
 #endif
 };
 
-// A block of K of `panels` times kPanelCols columns, as codes; those of one group of one panel at a time are taken apart.
-// Taken apart as a whole they would fill six times as much memory.
+// A block of K of `panels` times kPanelCols columns, as codes; those of one group of one panel at a time are taken
+// apart. Taken apart as a whole they would fill six times as much memory.
 template <typename L>
 class PackedPanels {
   using T = typename L::Value;
@@ -100,8 +100,8 @@ class PackedPanels {
         exponents_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k * kPanelCols))),
         signs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kPanelCols))) {}
 
-  // Columns [col, col + cols) of D and elements [first, first + length) of K: transposed to [k, columns] and padded with
-  // zeros to whole groups.
+  // Columns [col, col + cols) of D and elements [first, first + length) of K: transposed to [k, columns] and padded
+  // with zeros to whole groups.
   void pack(std::int64_t panel, std::int64_t col, std::int64_t cols, std::int64_t first, std::int64_t length) {
     if (width_ == 1)
       pack_codes<std::uint8_t>(panel, col, cols, first, length);

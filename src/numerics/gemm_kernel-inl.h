@@ -40,8 +40,8 @@ struct StripStart {
   HWY_ALIGN std::array<T, kCount> sum;
 };
 
-// c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: c is 0. To be used
-// in round-toward-zero mode.
+// c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: c is 0. To be
+// used in round-toward-zero mode.
 template <typename L, bool kFromZero>
 class GroupRun {
   using T = typename L::Value;
