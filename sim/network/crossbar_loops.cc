@@ -19,8 +19,19 @@ constexpr double kRounding = 1e-13;
 HWY_INLINE void subtract_where(double* HWY_RESTRICT to, const std::uint64_t* HWY_RESTRICT bits, double by,
                                std::size_t count) {
   const hn::CappedTag<double, kCrossbarBlock> d;
-  const hn::RebindToUnsigned<decltype(d)> u;
   const auto change = hn::Set(d, by);
+#if HWY_TARGET <= HWY_AVX3
+  // Bits are masks as they lie.
+  static_assert(kCrossbarBlock == 8);
+  const auto* masks = reinterpret_cast<const std::uint8_t*>(bits);
+#pragma GCC unroll 8
+  for (std::size_t block = 0; block < count / 8; ++block) {
+    const auto before = hn::Load(d, to + block * 8);
+    const auto where = hn::LoadMaskBits(d, masks + block);
+    hn::Store(hn::IfThenElse(where, hn::Sub(before, change), before), d, to + block * 8);
+  }
+#else
+  const hn::RebindToUnsigned<decltype(d)> u;
   const auto bit_of_lane = hn::Shl(hn::Set(u, 1), hn::Iota(u, 0));
   for (std::size_t begin = 0; begin < count; begin += 64) {
     std::uint64_t word = bits[begin / 64];
@@ -32,6 +43,7 @@ HWY_INLINE void subtract_where(double* HWY_RESTRICT to, const std::uint64_t* HWY
       hn::Store(hn::IfThenElse(where, hn::Sub(before, change), before), d, to + i);
     }
   }
+#endif
 }
 
 double least(const double* values, std::size_t count) {
