@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -145,7 +144,6 @@ struct TrainStudy {
 int run_train_study(TrainStudy options) {
   const train::Study study = train::load_study(options.name);
   if (options.study.output.empty()) options.study.output = "studies/" + options.name;
-  std::filesystem::create_directories(options.study.output);
   options.study.progress = [last = std::string()](const std::string& variant, const train::RunProgress& now) mutable {
     if (!now.evaluation && variant == last) return;
     last = variant;
@@ -170,7 +168,8 @@ void add_train_study(CLI::App& study, Action& action) {
   command->add_option("--set", options->study.settings, "Change a value of all runs, as in tokens=1000000; repeatable")
       ->allow_extra_args(false);
   command->add_option("--seeds", options->study.seeds, "Run everything with each of these seeds: results are means")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   command->add_option("--commit", options->study.commit, "What to note beside the version in the results");
   command->callback([&action, options] { action = [options] { return run_train_study(*options); }; });
 }

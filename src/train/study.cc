@@ -306,6 +306,7 @@ json run_study(const Study& study, const StudyOptions& options) {
                  {"date", today()}};
   if (std::set<std::uint64_t>(options.seeds.begin(), options.seeds.end()).size() != options.seeds.size())
     core::fail_input("seeds {}: expected each once", fmt::join(options.seeds, ","));
+  std::filesystem::create_directories(options.output);
   std::vector<std::optional<std::uint64_t>> seeds(options.seeds.begin(), options.seeds.end());
   if (seeds.empty()) seeds.emplace_back();
   std::vector<SeedMetrics> metrics;
