@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,14 +37,13 @@ struct EvalRows {
   std::string tokenizer;
 };
 
-EvalRows rows_of(const EvalText& options, const LoadedModel& loaded) {
+EvalRows rows_of(const EvalText& options, const std::optional<train::TrainConfig>& config, const LoadedModel& loaded) {
   EvalRows result;
   train::DataConfig data;
   std::uint64_t seed = 1;
-  if (!options.config.empty()) {
-    const train::TrainConfig config = train::load_train_config(options.config, {}, "unused");
-    data = config.data;
-    seed = config.seed;
+  if (config) {
+    data = config->data;
+    seed = config->seed;
   } else {
     data.text = options.files;
     for (const std::string& file : options.files)
@@ -54,8 +54,8 @@ EvalRows rows_of(const EvalText& options, const LoadedModel& loaded) {
   }
   train::TokenWindows windows(data, loaded.model.config().vocab_size, seed);
   const tensor::Tensor all = windows.read(0, windows.rows()).ids;
-  result.scored = options.config.empty() ? all : windows.validation().ids;
-  if (!options.config.empty()) result.learned = all;
+  result.scored = config ? windows.validation().ids : all;
+  if (config) result.learned = all;
   if (result.scored.size() == 0) core::fail_input("{}: holds nothing out, expected validation rows", options.config);
   result.token_bytes = windows.token_bytes();
   result.tokenizer = data.tokenizer;
@@ -77,10 +77,11 @@ int run_eval_text(EvalText options) {
   if (options.config.empty() == options.files.empty())
     core::fail_input("eval text: found {} --config and --in, expected one of the two",
                      options.config.empty() ? "neither" : "both");
-  if (!options.config.empty() && options.model.tokenizer.empty())
-    options.model.tokenizer = train::load_train_config(options.config, {}, "unused").data.tokenizer;
+  std::optional<train::TrainConfig> config;
+  if (!options.config.empty()) config = train::load_train_config(options.config, {}, "unused");
+  if (config && options.model.tokenizer.empty()) options.model.tokenizer = config->data.tokenizer;
   const LoadedModel loaded = load_for_eval(options.model);
-  const EvalRows rows = rows_of(options, loaded);
+  const EvalRows rows = rows_of(options, config, loaded);
   const eval::TextScore score = eval::score_rows(loaded.model, rows.scored, rows.token_bytes, options.batch);
   const double gzip = eval::gzip_bits_per_byte(text_of(rows));
   nlohmann::json object{{"schema", 1},

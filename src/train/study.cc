@@ -334,6 +334,17 @@ json run_study(const Study& study, const StudyOptions& options) {
 
 namespace {
 
+// Of several seeds whose mean lies within two standard errors of the bound nothing can be said.
+std::string verdict_of(const json& claim, const json& result) {
+  const std::string error = claim.at("measure").get<std::string>() + "_error";
+  const double bound = claim.at("bound").get<double>();
+  const double value = claim.at("value").get<double>();
+  const double distance = std::abs((bound > 0 ? std::abs(value) : value) - bound);
+  if (result.contains(error) && distance < 2 * result.at(error).get<double>())
+    return "these seeds cannot tell whether it holds";
+  return claim.at("holds").get<bool>() ? "it holds" : "it does not hold";
+}
+
 std::string differences_by_seed(const json& results) {
   std::string out =
       "\nThese are also means over the seeds, ± the standard error of the mean. Differences seed by seed, in %:\n\n| "
@@ -378,12 +389,16 @@ std::string study_text(const json& results) {
   for (const auto& [name, message] : results.at("diverged").items())
     if (!message.get<std::string>().empty())
       out += fmt::format("\n`{}` diverged: {}\n", name, message.get<std::string>());
-  for (const json& claim : results.at("claims"))
-    out += fmt::format("\n- {}: {} of `{}` is {:.3g}, {} {} {:.3g}: it {} at this size.\n",
+  for (const json& claim : results.at("claims")) {
+    const json& result = results.at("results").at(claim.at("variant").get<std::string>());
+    const std::string error = claim.at("measure").get<std::string>() + "_error";
+    const std::string scatter =
+        result.contains(error) ? fmt::format(" ± {:.2g}", result.at(error).get<double>()) : std::string();
+    out += fmt::format("\n- {}: {} of `{}` is {:.3g}{}, claimed {} {:.3g}: {} at this size.\n",
                        claim.at("source").get<std::string>(), claim.at("measure").get<std::string>(),
-                       claim.at("variant").get<std::string>(), claim.at("value").get<double>(), "claimed",
-                       claim.at("side").get<std::string>(), claim.at("bound").get<double>(),
-                       claim.at("holds").get<bool>() ? "holds" : "does not hold");
+                       claim.at("variant").get<std::string>(), claim.at("value").get<double>(), scatter,
+                       claim.at("side").get<std::string>(), claim.at("bound").get<double>(), verdict_of(claim, result));
+  }
   const std::string commit = text("commit").empty() ? "" : " at " + text("commit");
   std::string again = text("study");
   if (text("scale") != "micro") again += " --scale " + text("scale");

@@ -73,9 +73,10 @@ TEST(Study, RunsItsVariantsAndHoldsTheClaims) {
 TEST(Study, OfSeveralSeedsGivesMeansAndTheirError) {
   const testing::TempDir folder;
   (void)small_run(folder);
-  const Study study{"s", "Title", "Question?", "study", "a", {{"a", {}}, {"b", {"learning_rate.peak=1e-2"}}}, {}};
+  Study study{"s", "Title", "Question?", "study", "a", {{"a", {}}, {"b", {"learning_rate.peak=1e-2"}}}, {}};
   StudyOptions options = small_study(folder, 600);
   options.seeds = {3, 5};
+  study.claims = {{"b", "relative_difference", 1e9, false, "far"}, {"b", "relative_difference", 1e-9, false, "near"}};
   const nlohmann::json results = run_study(study, options);
   const nlohmann::json& b = results.at("results").at("b");
   ASSERT_EQ(b.at("by_seed").size(), 2);
@@ -86,6 +87,10 @@ TEST(Study, OfSeveralSeedsGivesMeansAndTheirError) {
   EXPECT_EQ(b.at("by_seed").at(1).at("seed"), 5);
   EXPECT_TRUE(std::filesystem::exists(folder.file("seed-5/b/metrics.jsonl")));
   EXPECT_NE(testing::read_file(folder.file("README.md")).find("| 5 | +0.000 |"), std::string::npos);
+  EXPECT_NE(testing::read_file(folder.file("README.md")).find("it holds at this size"), std::string::npos);
+  nlohmann::json wide = results;  // the same with an error that spans the bound
+  wide["results"]["b"]["relative_difference_error"] = 1.0;
+  EXPECT_NE(study_text(wide).find("cannot tell whether it holds"), std::string::npos);
 
   // Each seed's difference is that of a study of that seed alone.
   options.seeds = {5};
