@@ -42,13 +42,13 @@ using Floats = hn::Rebind<float, Doubles>;
 using V = hn::Vec<Doubles>;
 
 // Vectors that are worked on together: Horner's rule is one chain of 24 operations a vector, and a processor looks
-// ahead over two of them at most.
-constexpr int kGroup = 4;
+// ahead over two of them at most. With 32 registers eight take a third less time than four.
+constexpr int kGroup = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 
 // Horner's rule from this term down to the constant one.
 template <std::size_t kTerm>
 HWY_INLINE void add_terms(const V (&r)[kGroup], V (&sum)[kGroup]) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kGroup; ++i) sum[i] = hn::Add(hn::Mul(sum[i], r[i]), hn::Set(Doubles(), kExpTerms[kTerm]));
   if constexpr (kTerm > 0) add_terms<kTerm - 1>(r, sum);
 }
@@ -60,7 +60,7 @@ HWY_INLINE void exp_lanes(V (&x)[kGroup]) {
   V k[kGroup];
   V r[kGroup];
   V sum[kGroup];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kGroup; ++i) {
     const auto clamped = hn::Min(hn::Max(x[i], hn::Set(d, -200.0)), hn::Set(d, 200.0));
     const auto scaled = hn::Mul(clamped, hn::Set(d, kLog2E));
@@ -69,7 +69,7 @@ HWY_INLINE void exp_lanes(V (&x)[kGroup]) {
     sum[i] = hn::Set(d, kExpTerms.back());
   }
   add_terms<kExpTerms.size() - 2>(r, sum);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kGroup; ++i) {
     const auto value = hn::Add(hn::Set(d, 1.0), hn::Add(r[i], hn::Mul(hn::Mul(r[i], r[i]), sum[i])));
     // Adding 1.5 * 2^52 leaves k, and with 1023 the exponent field of 2^k, in the lowest bits.
@@ -85,10 +85,10 @@ struct Exp {
 
 // 1 + exp(-x)
 HWY_INLINE void divisors(const V (&x)[kGroup], V (&to)[kGroup]) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kGroup; ++i) to[i] = hn::Neg(x[i]);
   exp_lanes(to);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kGroup; ++i) to[i] = hn::Add(hn::Set(Doubles(), 1.0), to[i]);
 }
 
@@ -96,7 +96,7 @@ struct Sigmoid {
   static HWY_INLINE void apply(V (&x)[kGroup]) {
     V divisor[kGroup];
     divisors(x, divisor);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < kGroup; ++i) x[i] = hn::Div(hn::Set(Doubles(), 1.0), divisor[i]);
   }
 };
@@ -106,7 +106,7 @@ struct Silu {
     const Doubles d;
     V divisor[kGroup];
     divisors(x, divisor);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < kGroup; ++i) {
       const auto quotient = hn::IfThenElse(hn::Eq(x[i], x[i]), hn::Div(x[i], divisor[i]), divisor[i]);  // one NaN
       x[i] = hn::IfThenElse(hn::Lt(x[i], hn::Set(d, double{kSiluIsZero})), hn::Set(d, -0.0), quotient);
@@ -120,10 +120,10 @@ HWY_INLINE void map_group(const float* x, float* y) {
   const Floats f;
   const std::size_t lanes = hn::Lanes(d);
   V values[kGroup];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < kGroup; ++i) values[i] = hn::PromoteTo(d, hn::LoadU(f, x + i * lanes));
   Function::apply(values);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (std::size_t i = 0; i < kGroup; ++i) hn::StoreU(hn::DemoteTo(f, values[i]), f, y + i * lanes);
 }
 
