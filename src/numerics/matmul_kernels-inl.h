@@ -131,10 +131,13 @@ HWY_NOINLINE void copy_panels(const T* from, std::int64_t from_stride, std::int6
       copy_piece<kWidth>(from + i * from_stride + panel * kWidth, to + (panel * length + i) * kWidth);
 }
 
-// Lines of memory to be fetched meanwhile, what a group of panels takes of each: one for kCacheLine steps of k.
+// What is to be fetched meanwhile: for each kCacheLine steps of k `count` lines of the cache, `apart` from each other,
+// and those of the next steps `step` behind them.
 template <typename T>
 struct Ahead {
-  const T* lines;  // or null
+  const T* from;
+  std::int64_t count;
+  std::int64_t apart;
   std::int64_t step;
 };
 
@@ -169,17 +172,14 @@ HWY_NOINLINE void multiply_strip(const KernelCall<T>& call) {
   const T* HWY_RESTRICT strip = call.strip;
   const T* HWY_RESTRICT panel = call.panel;
   const std::int64_t strip_step = call.strip_step;
-  const T* ahead = call.ahead.lines;
+  const T* ahead = call.ahead.from;
   for (std::int64_t begin = 0; begin < call.length; begin += kCacheLine<T>) {
     if constexpr (kAlongK) {  // of the next strip
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) hwy::Prefetch(strip + (kRows + r) * strip_step);
     }
-    if (ahead != nullptr) {
-#pragma GCC unroll 16
-      for (std::int64_t j = 0; j < kGroup * kPanelVectors * kLanes; j += kCacheLine<T>) hwy::Prefetch(ahead + j);
-      ahead += call.ahead.step;
-    }
+    for (std::int64_t i = 0; i < call.ahead.count; ++i) hwy::Prefetch(ahead + i * call.ahead.apart);
+    ahead += call.ahead.step;
     const std::int64_t end = std::min(begin + kCacheLine<T>, call.length);
     for (std::int64_t k = begin; k < end; ++k) {
       hn::Vec<decltype(d)> lanes[kVectors];

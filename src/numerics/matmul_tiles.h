@@ -22,8 +22,9 @@ struct MatmulTile {
 
 void matmul_tile_plain(const MatmulTile<float>& tile);
 void matmul_tile_plain(const MatmulTile<double>& tile);
-void matmul_tile_vector(const MatmulTile<float>& tile);
-void matmul_tile_vector(const MatmulTile<double>& tile);
+// `next`: the tile that comes after this one, if there is one; what it starts with is fetched from memory meanwhile.
+void matmul_tile_vector(const MatmulTile<float>& tile, const MatmulTile<float>* next);
+void matmul_tile_vector(const MatmulTile<double>& tile, const MatmulTile<double>* next);
 
 // An operand as the loops see it: line i along M or N, element k along K, at data[i * line_step + k * k_step]. One of
 // the steps is 1.

@@ -22,6 +22,8 @@ HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 
 #if LASTBIT_MATMUL_VECTORS
+constexpr std::int64_t parts(std::int64_t size, std::int64_t step) { return (size + step - 1) / step; }
+
 constexpr std::int64_t round_up_to(std::int64_t value, std::int64_t step) { return (value + step - 1) / step * step; }
 
 // Memory that a thread keeps from tile to tile: fresh pages would cost as much as a small product.
@@ -39,6 +41,26 @@ class Workspace {
  private:
   hwy::AlignedFreeUniquePtr<T[]> memory_;
   std::int64_t count_ = 0;
+};
+
+// A tile as the loops see it.
+template <typename T>
+struct TileOperands {
+  explicit TileOperands(const MatmulTile<T>& tile) {
+    const OperandLines<T> a = lines_of_a(tile.problem->a);
+    const OperandLines<T> b = lines_of_b(tile.problem->b);
+    const OperandLines<T> a_tile{a.at(tile.row, 0), a.line_step, a.k_step};
+    const OperandLines<T> b_tile{b.at(tile.col, 0), b.line_step, b.k_step};
+    strips = tile.turned ? b_tile : a_tile;
+    lanes = tile.turned ? a_tile : b_tile;
+    rows = tile.turned ? tile.cols : tile.rows;
+    cols = tile.turned ? tile.rows : tile.cols;
+  }
+
+  OperandLines<T> strips;
+  OperandLines<T> lanes;
+  std::int64_t rows;  // of strips
+  std::int64_t cols;  // along the lanes
 };
 
 template <typename T>
@@ -63,16 +85,13 @@ class TileRun {
   };
 
  public:
-  explicit TileRun(const MatmulTile<T>& tile) : tile_(tile), turned_(tile.turned) {
+  TileRun(const MatmulTile<T>& tile, const MatmulTile<T>* next) : tile_(tile), next_(next), turned_(tile.turned) {
     const MatmulProblem<T>& problem = *tile.problem;
-    const OperandLines<T> a = lines_of_a(problem.a);
-    const OperandLines<T> b = lines_of_b(problem.b);
-    rows_ = turned_ ? tile.cols : tile.rows;
-    cols_ = turned_ ? tile.rows : tile.cols;
-    const OperandLines<T> a_tile{a.at(tile.row, 0), a.line_step, a.k_step};
-    const OperandLines<T> b_tile{b.at(tile.col, 0), b.line_step, b.k_step};
-    strips_ = turned_ ? b_tile : a_tile;
-    lanes_ = turned_ ? a_tile : b_tile;
+    const TileOperands<T> operands(tile);
+    rows_ = operands.rows;
+    cols_ = operands.cols;
+    strips_ = operands.strips;
+    lanes_ = operands.lanes;
     d_ = problem.d + tile.row * problem.d_stride + tile.col;
     along_k_ = strips_.k_step == 1;
     packs_strips_ = rows_ > kFewRows && cols_ > (along_k_ ? kPanelsWorthRows : kPanelsWorthStrips) * kPanelWidth;
@@ -154,7 +173,7 @@ class TileRun {
     for (std::int64_t first = first_; first < cols_;) {
       const std::int64_t width = std::min(cols_ - first, kGroup * kPanelWidth);
       pack_panels(first, width, k, length);
-      if (lanes_.line_step == 1) fetch_ahead(first + width, k, length);
+      fetch_ahead(first, width, k, length);
       for (std::int64_t panel = 0; panel < width; panel += kPanelWidth) {
         const std::int64_t lines = std::min(width - panel, kPanelWidth);
         add_panel({first + panel, lines, lines > kLanes ? kPanelVectors : 1, panels_ + panel * length}, k, length, add);
@@ -163,21 +182,45 @@ class TileRun {
     }
   }
 
-  // Lines of memory that the next panels are copied from are asked for while these are multiplied.
-  void fetch_ahead(std::int64_t next, std::int64_t k, std::int64_t length) {
-    if (next < cols_)
-      ahead_ = {lanes_.at(next, k), lanes_.k_step};
+  // What the next group of panels is packed from, be it the next tile's, is asked for while this one, of `width` lines
+  // from `first` on, is multiplied: memory is slow.
+  void fetch_ahead(std::int64_t first, std::int64_t width, std::int64_t k, std::int64_t length) {
+    if (first + width < cols_)
+      fetch(lanes_, lanes_.at(first + width, k), cols_ - first - width, width, length);
     else if (k + length < tile_.problem->a.cols)
-      ahead_ = {lanes_.at(first_, k + length), lanes_.k_step};
-    ahead_end_ = ahead_.lines + length * ahead_.step;
+      fetch(lanes_, lanes_.at(first_, k + length), cols_ - first_, width, length);
+    else if (next_ != nullptr)
+      fetch_of(TileOperands<T>(*next_), width, length);
+    else
+      ahead_ = {};
+  }
+
+  void fetch_of(const TileOperands<T>& tile, std::int64_t width, std::int64_t length) {
+    fetch(tile.lanes, tile.lanes.data, tile.cols, width, length);
+  }
+
+  // `lines` of them from `from` on, by as many calls as multiply `width` lines.
+  void fetch(const OperandLines<T>& lanes, const T* from, std::int64_t lines, std::int64_t width, std::int64_t length) {
+    const std::int64_t calls = parts(width, kPanelWidth) * parts(rows_, kStrip);
+    const std::int64_t pieces = parts(length, kCacheLine<T>);
+    const std::int64_t count = std::min(lines, kGroup * kPanelWidth);
+    if (lanes.line_step == 1) {
+      ahead_ = {from, parts(count, kCacheLine<T>), kCacheLine<T>, lanes.k_step};
+      ahead_step_ = pieces * lanes.k_step;
+      ahead_end_ = from + length * lanes.k_step;
+    } else {
+      ahead_ = {from, parts(count, calls), lanes.line_step, kCacheLine<T>};
+      ahead_step_ = ahead_.count * lanes.line_step;
+      ahead_end_ = from + count * lanes.line_step;
+    }
   }
 
   void add_panel(const Panel& panel, std::int64_t k, std::int64_t length, bool add) {
     for (std::int64_t row = 0; row < rows_; row += kStrip) {
       add_strip(panel, row, std::min<std::int64_t>(kStrip, rows_ - row), k, length, add);
-      if (ahead_.lines == nullptr) continue;
-      ahead_.lines += (length + kCacheLine<T> - 1) / kCacheLine<T> * ahead_.step;
-      if (ahead_.lines >= ahead_end_) ahead_ = {nullptr, 0};
+      if (ahead_.count == 0) continue;
+      ahead_.from += ahead_step_;
+      if (ahead_.from >= ahead_end_) ahead_ = {};
     }
   }
 
@@ -260,14 +303,16 @@ class TileRun {
   }
 
   const MatmulTile<T>& tile_;
+  const MatmulTile<T>* next_;
   bool turned_;
-  std::int64_t rows_;  // of strips
-  std::int64_t cols_;  // along the lanes
+  std::int64_t rows_;
+  std::int64_t cols_;
   OperandLines<T> strips_;
   OperandLines<T> lanes_;
   bool along_k_;  // how the strips lie
   bool packs_strips_;
-  Ahead<T> ahead_{nullptr, 0};
+  Ahead<T> ahead_{};
+  std::int64_t ahead_step_ = 0;  // from strip to strip
   const T* ahead_end_ = nullptr;
   std::int64_t first_ = 0;  // column that is not done
   T* d_;
@@ -278,11 +323,11 @@ class TileRun {
   T* packed_strips_;  // [strips, length, kStrip]
 };
 
-void run_tile_f32(const MatmulTile<float>& tile) { TileRun<float>(tile).run(); }
-void run_tile_f64(const MatmulTile<double>& tile) { TileRun<double>(tile).run(); }
+void run_tile_f32(const MatmulTile<float>& tile, const MatmulTile<float>* next) { TileRun<float>(tile, next).run(); }
+void run_tile_f64(const MatmulTile<double>& tile, const MatmulTile<double>* next) { TileRun<double>(tile, next).run(); }
 #else
-void run_tile_f32(const MatmulTile<float>& tile) { matmul_tile_plain(tile); }
-void run_tile_f64(const MatmulTile<double>& tile) { matmul_tile_plain(tile); }
+void run_tile_f32(const MatmulTile<float>& tile, const MatmulTile<float>*) { matmul_tile_plain(tile); }
+void run_tile_f64(const MatmulTile<double>& tile, const MatmulTile<double>*) { matmul_tile_plain(tile); }
 #endif
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE
@@ -294,8 +339,12 @@ namespace lastbit::numerics {
 HWY_EXPORT(run_tile_f32);
 HWY_EXPORT(run_tile_f64);
 
-void matmul_tile_vector(const MatmulTile<float>& tile) { HWY_DYNAMIC_DISPATCH(run_tile_f32)(tile); }
-void matmul_tile_vector(const MatmulTile<double>& tile) { HWY_DYNAMIC_DISPATCH(run_tile_f64)(tile); }
+void matmul_tile_vector(const MatmulTile<float>& tile, const MatmulTile<float>* next) {
+  HWY_DYNAMIC_DISPATCH(run_tile_f32)(tile, next);
+}
+void matmul_tile_vector(const MatmulTile<double>& tile, const MatmulTile<double>* next) {
+  HWY_DYNAMIC_DISPATCH(run_tile_f64)(tile, next);
+}
 
 }  // namespace lastbit::numerics
 #endif  // HWY_ONCE
