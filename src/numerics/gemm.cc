@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <memory>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -131,9 +132,9 @@ void run_tile(const Tiled& tiled, std::int64_t index, bool vector) {
     tile.y = reinterpret_cast<float*>(tiled.output.bytes.data()) + tile.row * n + tile.col;
     return compute_tile(tiled.problem, tile, vector);
   }
-  std::vector<float> buffer(static_cast<std::size_t>(tile.rows * tile.cols));
+  const auto buffer = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(tile.rows * tile.cols));
   tile.stride = tile.cols;
-  tile.y = buffer.data();
+  tile.y = buffer.get();
   compute_tile(tiled.problem, tile, vector);
   write_tile(tile, n, tiled.output);
 }

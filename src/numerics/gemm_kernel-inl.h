@@ -13,6 +13,7 @@
 #define LASTBIT_GEMM_KERNEL_INL
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -40,6 +41,19 @@ struct StripStart {
   HWY_ALIGN std::array<T, kCount> sum;
 };
 
+// Where the results of a group go next, to be fetched while it is multiplied: a burst of fetches would have to wait.
+struct Results {
+  const float* y;  // of the chunk's first row, or null
+  std::int64_t stride;
+  std::int64_t cols;
+
+  HWY_INLINE void fetch(std::int64_t i, int rows) const {
+    if (y == nullptr) return;
+    for (std::int64_t r = i; r < i + rows; ++r)
+      for (std::int64_t j = 0; j < cols; j += 16) hwy::Prefetch(y + r * stride + j);
+  }
+};
+
 // c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: c is 0. To be
 // used in round-toward-zero mode.
 template <typename L, bool kFromZero>
@@ -49,8 +63,8 @@ class GroupRun {
 
  public:
   GroupRun(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, const PackedPanels<L>& columns,
-           std::int64_t group, T* c)
-      : grid_(grid), bytes_(bytes), rows_(rows), group_(group), b_(columns.values()), c_(c) {}
+           std::int64_t group, T* c, const Results& results)
+      : grid_(grid), bytes_(bytes), rows_(rows), group_(group), b_(columns.values()), c_(c), results_(results) {}
 
   // The first `count` rows.
   HWY_INLINE void run(std::int64_t count) {
@@ -120,6 +134,7 @@ class GroupRun {
   // kCount rows from row i on, one strip after the other.
   template <int kCount, int kStep>
   HWY_INLINE void add_rows(std::int64_t i) {
+    results_.fetch(i, kCount);
     bytes_.template find<kStep>(rows_, i, kCount, group_);
     for (int part = 0; part < kParts<T>; ++part) {
       start_rows<kCount>(0, i, part, starts_[0]);
@@ -149,8 +164,10 @@ class GroupRun {
       bytes_.compare_where_far(set % 2, rows_, row_of(set), kRows, group_);
     }
     start_rows<kRows>(0, 0, 0, starts_[0]);
-    for (std::int64_t set = 0; set < sets; ++set)
+    for (std::int64_t set = 0; set < sets; ++set) {
+      results_.fetch(set * kRows, kRows);
       multiply_set<0>(set, RowBytes(rows_, row_of(set + kSetsAhead), group_));
+    }
   }
 
   // The first row of a set. Beyond the last set work is done for that one again, in vain.
@@ -231,13 +248,15 @@ class GroupRun {
   std::int64_t group_;
   const T* b_;
   T* c_;
+  Results results_;
   StripStart<T> starts_[2];
 };
 
 template <bool kFromZero, typename L>
 HWY_NOINLINE void add_group(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t count,
-                            const PackedPanels<L>& columns, std::int64_t group, typename L::Value* c) {
-  GroupRun<L, kFromZero>(grid, bytes, rows, columns, group, c).run(count);
+                            const PackedPanels<L>& columns, std::int64_t group, typename L::Value* c,
+                            const Results& results) {
+  GroupRun<L, kFromZero>(grid, bytes, rows, columns, group, c, results).run(count);
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

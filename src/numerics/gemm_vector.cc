@@ -53,13 +53,16 @@ namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows of A packed at a time, at most: the more, the less often groups of B are taken apart. With AVX-512, whose panels
-// are wide, fewer when operands are so small that the buffers would be more than a tenth of them.
-constexpr std::int64_t kChunkRows = 96;
+// are wide, fewer where the buffers would be more than a tenth of the operands, but for operands that are smaller than
+// them in any case.
+constexpr std::int64_t kChunkRows = 128;
 constexpr std::int64_t kFewerRows = HWY_TARGET <= HWY_AVX3 ? 80 : kChunkRows;
-constexpr std::size_t kSmallOperands = std::size_t{4} << 20;  // bytes
+constexpr std::size_t kTinyOperands = std::size_t{1} << 20;  // bytes
+constexpr std::size_t kSmallOperands = std::size_t{4} << 20;
 
 std::int64_t most_rows(const GemmOperands& operands) {
-  return operands.a.bytes.size() + operands.b.bytes.size() < kSmallOperands ? kFewerRows : kChunkRows;
+  const std::size_t bytes = operands.a.bytes.size() + operands.b.bytes.size();
+  return bytes >= kTinyOperands && bytes < kSmallOperands ? kFewerRows : kChunkRows;
 }
 
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
@@ -85,10 +88,9 @@ class TileRun {
       : problem_(problem),
         tile_(tile),
         grid_(problem.rule),
-        promotes_(problem.promotes() && problem.promotion.every < problem.k()),
-        block_k_(promotes_ ? problem.promotion.every
-                           : std::clamp(round_up(problem.k(), problem.rule.step_k), std::int64_t{problem.rule.step_k},
-                                        kChainBlock)),
+        block_k_(block_of(problem)),
+        promotes_(problem.promotes() && problem.k() > 0 &&
+                  (problem.promotion.every < problem.k() || problem.k() <= block_k_)),
         panels_(ceil_div(tile.cols, kPanelCols)),
         chunk_rows_(round_up(ceil_div(tile.rows, ceil_div(tile.rows, most_rows(problem.operands))), kRows)),
         panels_at_once_(std::clamp(kChunkRows / chunk_rows_, std::int64_t{1}, panels_)),
@@ -100,6 +102,13 @@ class TileRun {
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
         refused_rows_(static_cast<std::size_t>(tile.rows)),
         refused_cols_(static_cast<std::size_t>(panels_ * kPanelCols)) {}
+
+  // Elements of K packed at a time: what is promoted together or, where that is all of K, a block of a chain.
+  static std::int64_t block_of(const GemmProblem& problem) {
+    if (problem.promotes() && problem.promotion.every < problem.k()) return problem.promotion.every;
+    const std::int64_t step_k = problem.rule.step_k;
+    return std::clamp(round_up(problem.k(), step_k), step_k, kChainBlock);
+  }
 
   LinesLeft run() {
     if (problem_.k() == 0)
@@ -156,17 +165,15 @@ class TileRun {
     const std::int64_t groups = ceil_div(length, problem_.rule.step_k);
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);
     for (std::int64_t group = 0; group < groups; ++group) {
-      if (group + 1 == groups)
-        for (std::int64_t i = 0; i < rows; ++i)
-          for (std::int64_t j = 0; j < cols; j += 16)
-            hwy::Prefetch(tile_.y + (row + i) * tile_.stride + panel * kPanelCols + j);
+      const float* y = group + 1 == groups ? tile_.y + row * tile_.stride + panel * kPanelCols : nullptr;
+      const Results results{y, tile_.stride, cols};
       columns_.open(panel, group, refused_cols_.data() + panel * kPanelCols);
       bytes_.select(columns_, rows);
       const TowardZero mode;
       if (from_zero && group == 0)
-        add_group<true>(grid_, bytes_, rows_, rows, columns_, group, c);
+        add_group<true>(grid_, bytes_, rows_, rows, columns_, group, c, results);
       else
-        add_group<false>(grid_, bytes_, rows_, rows, columns_, group, c);
+        add_group<false>(grid_, bytes_, rows_, rows, columns_, group, c, results);
     }
   }
 
@@ -290,8 +297,8 @@ class TileRun {
   const GemmProblem& problem_;
   const OutputTile& tile_;
   Grid<L> grid_;
-  bool promotes_;  // more than once
   std::int64_t block_k_;
+  bool promotes_;  // every block; else the end of the chain, where anything is promoted
   std::int64_t panels_;
   std::int64_t chunk_rows_;
   std::int64_t panels_at_once_;
