@@ -22,7 +22,7 @@ GqaPass::GqaPass(std::int64_t layer, const PassContext& context)
       o_(context, prefix_ + "o_proj", context.numerics.attention_output) {}
 
 // [B, S, count, head_dim] of x_.
-Tensor GqaPass::heads(const Projection& projection, std::int64_t count, bool rotated) const {
+Tensor GqaPass::heads(Projection& projection, std::int64_t count, bool rotated) const {
   Tensor y = projection.forward(x_);
   y = y.reshape({y.dim(0), y.dim(1), count, context_.config.head_dim});
   if (!rotated || context_.config.rotary_dim() == 0) return y;
@@ -32,7 +32,7 @@ Tensor GqaPass::heads(const Projection& projection, std::int64_t count, bool rot
 }
 
 // The gradient of x_ by way of one projection's heads.
-Tensor GqaPass::back(Tensor gradient, const Projection& projection, bool rotated) const {
+Tensor GqaPass::back(Tensor gradient, Projection& projection, bool rotated) const {
   if (rotated && context_.config.rotary_dim() > 0)
     ops::apply_rope_backward(gradient, context_.rope, ops::RopeLayout::kHalfSplit, 0, &context_.layout.positions);
   ops::settle(gradient, context_.numerics);

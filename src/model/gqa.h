@@ -19,8 +19,8 @@ class GqaPass : public AttentionPass {
  private:
   using Tensor = tensor::Tensor;
 
-  [[nodiscard]] Tensor heads(const Projection& projection, std::int64_t count, bool rotated) const;
-  [[nodiscard]] Tensor back(Tensor gradient, const Projection& projection, bool rotated) const;
+  [[nodiscard]] Tensor heads(Projection& projection, std::int64_t count, bool rotated) const;
+  [[nodiscard]] Tensor back(Tensor gradient, Projection& projection, bool rotated) const;
   [[nodiscard]] tensor::Shape head_shape(const Tensor& x) const;
 
   std::int64_t layer_;

@@ -40,9 +40,9 @@ const Tensor& LanguageHead::normalise(const Tensor& hidden) {
   return normed_;
 }
 
-Tensor LanguageHead::chunk_logits(const ops::LinearInput& rows) const {
-  Tensor logits =
-      ops::linear(rows, context_.weights.get(weight_ + ".weight"), context_.numerics.head, context_.site(weight_));
+Tensor LanguageHead::chunk_logits(const ops::LinearInput& rows, ops::CodedWeights* coded) const {
+  Tensor logits = ops::linear(rows, context_.weights.get(weight_ + ".weight"), context_.numerics.head,
+                              context_.site(weight_), nullptr, coded);
   check_finite(logits);
   return logits;
 }
@@ -61,12 +61,13 @@ HeadLoss LanguageHead::loss(const Tensor& targets, std::optional<double> scale) 
   const Tensor flat_targets = targets.reshape({targets.size()});
   const ops::LinearSite site = context_.site(weight_);
   HeadLoss total;
+  ops::CodedWeights coded;  // of all chunks
   if (scale) dnormed_ = Tensor::empty(normed_.dtype(), normed_.shape());
   std::size_t filled = 0;
   for (std::int64_t begin = 0; begin < rows.dim(0); begin += kChunkTokens) {
     const std::int64_t end = std::min(begin + kChunkTokens, rows.dim(0));
     const ops::LinearInput input(rows.slice(0, begin, end), context_.numerics.head, site);
-    Tensor logits = chunk_logits(input);
+    Tensor logits = chunk_logits(input, &coded);
     const Tensor chunk_targets = flat_targets.slice(0, begin, end);
     const ops::CrossEntropy entropy = scale ? ops::cross_entropy_and_gradient(logits, chunk_targets, {*scale, {}, 0})
                                             : ops::cross_entropy(logits, chunk_targets);
@@ -76,7 +77,8 @@ HeadLoss LanguageHead::loss(const Tensor& targets, std::optional<double> scale) 
     ops::settle(logits, context_.numerics);  // the gradient now
     Tensor& dweight = context_.gradients->of(weight_ + ".weight");
     ops::linear_wgrad(logits, input, dweight, context_.numerics.head, site);
-    Tensor dx = ops::linear_dgrad(logits, context_.weights.get(weight_ + ".weight"), context_.numerics.head, site);
+    Tensor dx =
+        ops::linear_dgrad(logits, context_.weights.get(weight_ + ".weight"), context_.numerics.head, site, &coded);
     ops::settle(dx, context_.numerics);
     std::copy(dx.bytes().begin(), dx.bytes().end(),
               dnormed_.mutable_bytes().begin() + static_cast<std::ptrdiff_t>(filled));

@@ -43,7 +43,7 @@ class LanguageHead {
   [[nodiscard]] tensor::Tensor backward_norm(const tensor::Tensor& dnormed) const;
 
  private:
-  [[nodiscard]] tensor::Tensor chunk_logits(const ops::LinearInput& rows) const;
+  [[nodiscard]] tensor::Tensor chunk_logits(const ops::LinearInput& rows, ops::CodedWeights* coded = nullptr) const;
 
   const PassContext& context_;
   std::optional<Norm> norm_;

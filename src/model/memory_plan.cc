@@ -36,6 +36,7 @@ class Planner {
     if (pass_.backward) {
       add("gradients", weight_elements(false) * element_);
       kept();
+      if (const double bytes = weight_codes(); bytes > 0) add("codes of weights", bytes);
     } else {
       add("residual stream and one layer's activations", tokens_ * (4 * d() + widest_layer()) * element_);
     }
@@ -51,14 +52,19 @@ class Planner {
   void add(const std::string& name, double bytes) { parts_.push_back({name, bytes}); }
   [[nodiscard]] double d() const { return static_cast<double>(c_.hidden_size); }
 
-  // Elements of all weights that are loaded, or of the most that streaming holds at a time.
-  [[nodiscard]] double weight_elements(bool stream) const {
-    std::vector<WeightSpec> specs = main_weights(c_);
+  // All weights that are loaded.
+  [[nodiscard]] std::vector<WeightSpec> specs() const {
+    std::vector<WeightSpec> all = main_weights(c_);
     if (pass_.mtp)
       for (WeightSpec& spec : mtp_weights(c_))
-        if (spec.copy_of.empty()) specs.push_back(spec);
+        if (spec.copy_of.empty()) all.push_back(spec);
+    return all;
+  }
+
+  // Elements of all weights that are loaded, or of the most that streaming holds at a time.
+  [[nodiscard]] double weight_elements(bool stream) const {
     std::map<std::int64_t, double> by_layer;
-    for (const WeightSpec& spec : specs)
+    for (const WeightSpec& spec : specs())
       by_layer[spec.layer] += static_cast<double>(tensor::element_count(spec.shape, spec.name));
     double all = 0;
     double largest = 0;
@@ -67,6 +73,20 @@ class Planner {
       if (layer >= 0) largest = std::max(largest, elements);
     }
     return stream ? by_layer[-1] + largest : all;
+  }
+
+  // What projections keep of their weights from forward to backward (projection.cc).
+  [[nodiscard]] double weight_codes() const {
+    const auto keeps = [](const ops::LinearNumerics& linear) {
+      return ops::keeps_weights(linear) && linear.fprop.right.scaled();
+    };
+    double bytes = 0;
+    for (const WeightSpec& spec : specs()) {
+      if (spec.layer < 0 || spec.kind != WeightKind::kMatrix || spec.role == "mlp.gate.weight") continue;
+      if (keeps(spec.expert >= 0 ? n_.expert_in : n_.projection))
+        bytes += static_cast<double>(tensor::element_count(spec.shape, spec.name));
+    }
+    return bytes;
   }
 
   void weights() {

@@ -11,25 +11,35 @@ namespace lastbit::model {
 
 using tensor::Tensor;
 
+namespace {
+
+// BF16's codes would take two bytes a weight and save little.
+bool keeps_codes(const PassContext& context, const ops::LinearNumerics& numerics) {
+  return context.keep && numerics.fprop.right.scaled() && ops::keeps_weights(numerics);
+}
+
+}  // namespace
+
 Projection::Projection(const PassContext& context, std::string name, const ops::LinearNumerics& numerics)
     : context_(context), name_(std::move(name)), numerics_(numerics) {}
 
 ops::LinearInput Projection::input(Tensor x) const { return {std::move(x), numerics_, context_.site(name_)}; }
 
-Tensor Projection::forward(const ops::LinearInput& x) const {
+Tensor Projection::forward(const ops::LinearInput& x) {
   Tensor y = ops::linear(x, context_.weights.get(name_ + ".weight"), numerics_, context_.site(name_),
-                         context_.weights.find(name_ + ".bias"));
+                         context_.weights.find(name_ + ".bias"), keeps_codes(context_, numerics_) ? &coded_ : nullptr);
   ops::settle(y, context_.numerics);
   return y;
 }
 
-Tensor Projection::backward(const Tensor& dy, const ops::LinearInput& x) const {
+Tensor Projection::backward(const Tensor& dy, const ops::LinearInput& x) {
   const ops::LinearSite site = context_.site(name_);
   const std::string bias = name_ + ".bias";
   Gradients& gradients = *context_.gradients;
   ops::linear_wgrad(dy, x, gradients.of(name_ + ".weight"), numerics_, site,
                     gradients.has(bias) ? &gradients.of(bias) : nullptr);
-  Tensor dx = ops::linear_dgrad(dy, context_.weights.get(name_ + ".weight"), numerics_, site);
+  Tensor dx = ops::linear_dgrad(dy, context_.weights.get(name_ + ".weight"), numerics_, site, &coded_);
+  coded_.clear();
   ops::settle(dx, context_.numerics);
   return dx;
 }
@@ -47,18 +57,20 @@ ops::LinearInput ExpertProjection::input(Tensor rows, const ops::GroupOffsets& o
   return {std::move(rows), numerics_, site_, offsets};
 }
 
-Tensor ExpertProjection::forward(const ops::LinearInput& rows) const {
-  Tensor y = ops::grouped_linear(rows, weights_, numerics_, site_);
+Tensor ExpertProjection::forward(const ops::LinearInput& rows) {
+  Tensor y =
+      ops::grouped_linear(rows, weights_, numerics_, site_, keeps_codes(context_, numerics_) ? &coded_ : nullptr);
   ops::settle(y, context_.numerics);
   return y;
 }
 
-Tensor ExpertProjection::backward(const Tensor& dy, const ops::LinearInput& rows) const {
+Tensor ExpertProjection::backward(const Tensor& dy, const ops::LinearInput& rows) {
   std::vector<Tensor> gradients;
   gradients.reserve(names_.size());
   for (const std::string& name : names_) gradients.push_back(context_.gradients->of(name));
   ops::grouped_linear_wgrad(dy, rows, gradients, numerics_, site_);
-  Tensor dx = ops::grouped_linear_dgrad(dy, rows.offsets(), weights_, numerics_, site_);
+  Tensor dx = ops::grouped_linear_dgrad(dy, rows.offsets(), weights_, numerics_, site_, &coded_);
+  coded_.clear();
   ops::settle(dx, context_.numerics);
   return dx;
 }

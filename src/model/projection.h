@@ -16,14 +16,15 @@ class Projection {
 
   // What the layer reads, made once for all layers of the same kind that share x.
   [[nodiscard]] ops::LinearInput input(tensor::Tensor x) const;
-  [[nodiscard]] tensor::Tensor forward(const ops::LinearInput& x) const;
+  [[nodiscard]] tensor::Tensor forward(const ops::LinearInput& x);
   // Adds to the gradients of weight and bias; returns dx.
-  [[nodiscard]] tensor::Tensor backward(const tensor::Tensor& dy, const ops::LinearInput& x) const;
+  [[nodiscard]] tensor::Tensor backward(const tensor::Tensor& dy, const ops::LinearInput& x);
 
  private:
   const PassContext& context_;
   std::string name_;
   const ops::LinearNumerics& numerics_;
+  ops::CodedWeights coded_;  // from forward to backward
 };
 
 // One projection of all routed experts of a layer: "PREFIX.E.ROLE".
@@ -33,8 +34,8 @@ class ExpertProjection {
                    const ops::LinearNumerics& numerics);
 
   [[nodiscard]] ops::LinearInput input(tensor::Tensor rows, const ops::GroupOffsets& offsets) const;
-  [[nodiscard]] tensor::Tensor forward(const ops::LinearInput& rows) const;
-  [[nodiscard]] tensor::Tensor backward(const tensor::Tensor& dy, const ops::LinearInput& rows) const;
+  [[nodiscard]] tensor::Tensor forward(const ops::LinearInput& rows);
+  [[nodiscard]] tensor::Tensor backward(const tensor::Tensor& dy, const ops::LinearInput& rows);
 
  private:
   const PassContext& context_;
@@ -42,6 +43,7 @@ class ExpertProjection {
   const ops::LinearNumerics& numerics_;
   std::vector<std::string> names_;
   std::vector<tensor::Tensor> weights_;
+  ops::CodedWeights coded_;  // from forward to backward
 };
 
 // RMSNorm with the gain `name`. Results are settled.

@@ -37,6 +37,8 @@ struct Promotion {
 struct ScaleTile {
   std::int64_t rows;
   std::int64_t k;
+
+  friend bool operator==(const ScaleTile&, const ScaleTile&) = default;
 };
 
 // The roles of training are storage orders: fprop is NT (both as below), dgrad NN (b.transposed), wgrad TN (both).

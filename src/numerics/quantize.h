@@ -31,6 +31,8 @@ struct QuantizeRule {
   QuantizeMethod method = QuantizeMethod::kDivision;
   ZeroBlock zero_block = ZeroBlock::kOne;
   float amax_epsilon = 1e-4F;
+
+  friend bool operator==(const QuantizeRule&, const QuantizeRule&) = default;
 };
 
 // Names on the command line: fp32, ue8m0; division, reciprocal; one, epsilon. Errors: another name is bad input.

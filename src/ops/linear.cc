@@ -133,8 +133,8 @@ class CoreProduct {
     std::vector<float> shadow(static_cast<std::size_t>(a.rows * b.cols));
     numerics::matmul(numerics::MatmulProblem<float>{a, b, shadow.data(), b.cols, false});
     loss_.add(result, shadow);
-    add(loss_.left, operand_loss(left, products_[g].left->codes, left_turned));
-    add(loss_.right, operand_loss(right, products_[g].right->codes, right_turned));
+    add(loss_.left, operand_loss(left, *products_[g].left->codes, left_turned));
+    add(loss_.right, operand_loss(right, *products_[g].right->codes, right_turned));
   }
   void record() { site_.shadow->record(std::move(loss_)); }
 
@@ -158,11 +158,12 @@ std::span<const float> result_rows(const Tensor& y, const GroupOffsets& offsets,
 }
 
 void fprop_core(const LinearInput& x, std::span<const Tensor> weights, const LinearNumerics& numerics,
-                const LinearSite& site, Tensor& y) {
+                const LinearSite& site, CodedWeights* kept, Tensor& y) {
   const GroupOffsets& offsets = x.offsets();
-  const std::vector<CodedOperand> coded = for_groups(weights.size(), [&](std::size_t g) {
+  const CodedWeights coded = kept != nullptr && !kept->empty() ? *kept : for_groups(weights.size(), [&](std::size_t g) {
     return code_operand(whole(weights[g]), numerics.fprop.right, weight_source(site, g));
   });
+  if (kept != nullptr && keeps_weights(numerics)) *kept = coded;
   CoreProduct product(numerics.fprop, site, "fprop");
   float* out = y.mutable_values<float>().data();
   for (std::size_t g = 0; g < weights.size(); ++g)
@@ -178,11 +179,12 @@ void fprop_core(const LinearInput& x, std::span<const Tensor> weights, const Lin
 }
 
 void dgrad_core(const Tensor& dy, const GroupOffsets& offsets, std::span<const Tensor> weights,
-                const LinearNumerics& numerics, const LinearSite& site, Tensor& dx) {
+                const LinearNumerics& numerics, const LinearSite& site, const CodedWeights* kept, Tensor& dx) {
   const std::vector<CodedOperand> left = for_groups(weights.size(), [&](std::size_t g) {
     return code_operand(group_rows(dy, offsets, g), numerics.dgrad.left, gradient_source(site, g));
   });
-  const std::vector<CodedOperand> right = for_groups(weights.size(), [&](std::size_t g) {
+  const CodedWeights right = for_groups(weights.size(), [&](std::size_t g) {
+    if (kept != nullptr && !kept->empty()) return (*kept)[g].turned();
     return code_columns(whole(weights[g]), numerics.dgrad.right, weight_source(site, g));
   });
   CoreProduct product(numerics.dgrad, site, "dgrad");
@@ -207,9 +209,9 @@ CodedOperand wgrad_input(const LinearInput& x, std::size_t g, const Tensor& valu
   const bool from_codes = LinearInputAccess::codes_stand(x) && LinearInputAccess::e5m6(x).empty();
   if (!from_codes) return code_columns(group_rows(values, x.offsets(), g), right, source);
   const CodedOperand& kept = LinearInputAccess::coded(x)[g];
-  if (!right.scaled()) return {kept.codes, true};
+  if (!right.scaled()) return kept.turned();
   const std::vector<float> again = coded_values(kept);
-  return code_columns({again, kept.codes.rows, kept.codes.cols}, right, source);
+  return code_columns({again, kept.codes->rows, kept.codes->cols}, right, source);
 }
 
 void wgrad_core(const Tensor& dy, const LinearInput& x, std::span<Tensor> dweights, const LinearNumerics& numerics,
@@ -275,6 +277,10 @@ GroupOffsets one_group(const Tensor& x) { return {0, as_rows(x)}; }
 
 }  // namespace
 
+bool keeps_weights(const LinearNumerics& numerics) {
+  return numerics.tensor_core && same_codes(numerics.fprop.right, numerics.dgrad.right);
+}
+
 LinearInput::LinearInput(Tensor x, const LinearNumerics& numerics, const LinearSite& site, GroupOffsets offsets)
     : shape_(x.shape()), offsets_(std::move(offsets)), values_(std::move(x)) {
   if (offsets_.empty()) offsets_ = one_group(values_);
@@ -288,7 +294,9 @@ LinearInput::LinearInput(Tensor x, const LinearNumerics& numerics, const LinearS
   });
   if (numerics.e5m6_cache)
     e5m6_ = for_groups(groups, [&](std::size_t g) {
-      return CodedOperand{numerics::quantize_e5m6(group_rows(values_, offsets_, g), site.name + ": the input"), false};
+      return CodedOperand{std::make_shared<const numerics::Quantized>(
+                              numerics::quantize_e5m6(group_rows(values_, offsets_, g), site.name + ": the input")),
+                          false};
     });
   codes_stand_ =
       numerics.e5m6_cache || numerics.wgrad_input == WgradInput::kRequantised || !numerics.wgrad.right.scaled();
@@ -300,7 +308,7 @@ Tensor LinearInput::values() const {
   Tensor result = Tensor::empty(DType::kF32, shape_);
   auto out = result.mutable_values<float>().begin();
   for (const CodedOperand& group : e5m6_.empty() ? coded_ : e5m6_) {
-    const std::vector<float> values = e5m6_.empty() ? coded_values(group) : numerics::dequantize_e5m6(group.codes);
+    const std::vector<float> values = e5m6_.empty() ? coded_values(group) : numerics::dequantize_e5m6(*group.codes);
     out = std::copy(values.begin(), values.end(), out);
   }
   return result;
@@ -314,18 +322,18 @@ std::size_t LinearInput::bytes() const {
   std::size_t sum = values_.nbytes();
   for (const auto* groups : {&coded_, &e5m6_})
     for (const CodedOperand& group : *groups)
-      sum += group.codes.codes.size() + group.codes.scales.size() * sizeof(float);
+      sum += group.codes->codes.size() + group.codes->scales.size() * sizeof(float);
   return sum;
 }
 
 Tensor grouped_linear(const LinearInput& x, std::span<const Tensor> weights, const LinearNumerics& numerics,
-                      const LinearSite& site) {
+                      const LinearSite& site, CodedWeights* coded) {
   check_weights(x.columns(), x.offsets(), weights);
   tensor::Shape shape = x.shape();
   shape.back() = weights.front().dim(0);
   Tensor y = Tensor::empty(weights.front().dtype(), std::move(shape));
   if (numerics.tensor_core)
-    fprop_core(x, weights, numerics, site, y);
+    fprop_core(x, weights, numerics, site, coded, y);
   else if (y.dtype() == DType::kF64)
     fprop_plain<double>(x.values(), x.offsets(), weights, y);
   else
@@ -334,12 +342,12 @@ Tensor grouped_linear(const LinearInput& x, std::span<const Tensor> weights, con
 }
 
 Tensor grouped_linear_dgrad(const Tensor& dy, const GroupOffsets& offsets, std::span<const Tensor> weights,
-                            const LinearNumerics& numerics, const LinearSite& site) {
+                            const LinearNumerics& numerics, const LinearSite& site, const CodedWeights* coded) {
   check_weights(weights.front().dim(1), offsets, weights);
   core::check(dy.dim(-1) == weights.front().dim(0) && offsets.back() == as_rows(dy), "linear: dy [..., out]");
   Tensor dx = Tensor::empty(dy.dtype(), with_last_axis(dy, weights.front().dim(1)));
   if (numerics.tensor_core)
-    dgrad_core(dy, offsets, weights, numerics, site, dx);
+    dgrad_core(dy, offsets, weights, numerics, site, coded, dx);
   else if (dx.dtype() == DType::kF64)
     dgrad_plain<double>(dy, offsets, weights, dx);
   else
@@ -360,8 +368,8 @@ void grouped_linear_wgrad(const Tensor& dy, const LinearInput& x, std::span<Tens
 }
 
 Tensor linear(const LinearInput& x, const Tensor& weight, const LinearNumerics& numerics, const LinearSite& site,
-              const Tensor* bias) {
-  Tensor y = grouped_linear(x, {&weight, 1}, numerics, site);
+              const Tensor* bias, CodedWeights* coded) {
+  Tensor y = grouped_linear(x, {&weight, 1}, numerics, site, coded);
   if (bias == nullptr) return y;
   core::check(bias->size() == weight.dim(0), "linear: bias [out]");
   if (y.dtype() == DType::kF64)
@@ -371,8 +379,9 @@ Tensor linear(const LinearInput& x, const Tensor& weight, const LinearNumerics& 
   return y;
 }
 
-Tensor linear_dgrad(const Tensor& dy, const Tensor& weight, const LinearNumerics& numerics, const LinearSite& site) {
-  return grouped_linear_dgrad(dy, one_group(dy), {&weight, 1}, numerics, site);
+Tensor linear_dgrad(const Tensor& dy, const Tensor& weight, const LinearNumerics& numerics, const LinearSite& site,
+                    const CodedWeights* coded) {
+  return grouped_linear_dgrad(dy, one_group(dy), {&weight, 1}, numerics, site, coded);
 }
 
 void linear_wgrad(const Tensor& dy, const LinearInput& x, Tensor& dweight, const LinearNumerics& numerics,

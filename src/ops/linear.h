@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,11 +36,19 @@ using GroupOffsets = std::vector<std::int64_t>;
 
 // An operand as a tensor core takes it.
 struct CodedOperand {
-  numerics::Quantized codes;  // format BF16: two bytes each, without scales
-  bool transposed = false;    // of the codes against the product's operand
+  std::shared_ptr<const numerics::Quantized> codes;  // format BF16: two bytes each, without scales
+  bool transposed = false;                           // of the codes against the product's operand
 
   [[nodiscard]] numerics::CodeMatrix matrix() const;
+  [[nodiscard]] CodedOperand turned() const { return {codes, !transposed}; }
 };
+
+// A layer's weights, by group, as fprop's tensor core took them, for products that take the same codes: those of the
+// next rows, and dgrad's. Where dgrad's are others, by its tiles or because histories make their scales, nothing is
+// kept.
+using CodedWeights = std::vector<CodedOperand>;
+// Whether anything is.
+[[nodiscard]] bool keeps_weights(const LinearNumerics& numerics);
 
 // What a layer reads: quantised once, used by every layer that shares it, and kept for wgrad in the form that the
 // numerics name, which may be the codes alone.
@@ -72,22 +81,27 @@ class LinearInput {
   bool codes_stand_ = false;         // for the values in the backward pass
 };
 
-// y [..., out]. bias: null or [out]. Errors: shapes that do not meet are internal errors.
+// y [..., out]. bias: null or [out]. `coded`: unless null, read where it has codes and else filled. Errors: shapes that
+// do not meet are internal errors.
 [[nodiscard]] tensor::Tensor linear(const LinearInput& x, const tensor::Tensor& weight, const LinearNumerics& numerics,
-                                    const LinearSite& site, const tensor::Tensor* bias = nullptr);
-// dy [..., out] -> dx [..., in].
+                                    const LinearSite& site, const tensor::Tensor* bias = nullptr,
+                                    CodedWeights* coded = nullptr);
+// dy [..., out] -> dx [..., in]. `coded`: unless null or empty, the weight's codes.
 [[nodiscard]] tensor::Tensor linear_dgrad(const tensor::Tensor& dy, const tensor::Tensor& weight,
-                                          const LinearNumerics& numerics, const LinearSite& site);
+                                          const LinearNumerics& numerics, const LinearSite& site,
+                                          const CodedWeights* coded = nullptr);
 // dweight [out, in] and, unless null, dbias [out] are added to.
 void linear_wgrad(const tensor::Tensor& dy, const LinearInput& x, tensor::Tensor& dweight,
                   const LinearNumerics& numerics, const LinearSite& site, tensor::Tensor* dbias = nullptr);
 
 // The same by groups: x's own offsets; one weight a group, all of one shape. A group may have no rows.
 [[nodiscard]] tensor::Tensor grouped_linear(const LinearInput& x, std::span<const tensor::Tensor> weights,
-                                            const LinearNumerics& numerics, const LinearSite& site);
+                                            const LinearNumerics& numerics, const LinearSite& site,
+                                            CodedWeights* coded = nullptr);
 [[nodiscard]] tensor::Tensor grouped_linear_dgrad(const tensor::Tensor& dy, const GroupOffsets& offsets,
                                                   std::span<const tensor::Tensor> weights,
-                                                  const LinearNumerics& numerics, const LinearSite& site);
+                                                  const LinearNumerics& numerics, const LinearSite& site,
+                                                  const CodedWeights* coded = nullptr);
 void grouped_linear_wgrad(const tensor::Tensor& dy, const LinearInput& x, std::span<tensor::Tensor> dweights,
                           const LinearNumerics& numerics, const LinearSite& site);
 

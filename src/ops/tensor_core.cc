@@ -17,6 +17,10 @@
 namespace lastbit::ops {
 namespace {
 
+CodedOperand coded(numerics::Quantized codes, bool transposed) {
+  return {std::make_shared<const numerics::Quantized>(std::move(codes)), transposed};
+}
+
 numerics::Quantized bf16_codes(const numerics::FloatMatrix& x, const std::string& what) {
   numerics::Quantized result{numerics::Format::kBF16, x.rows, x.cols, {}, {}, {}};
   result.codes.resize(2 * x.values.size());
@@ -44,6 +48,13 @@ numerics::QuantizeRule rule_for(const OperandNumerics& numerics, std::int64_t ro
   return rule;
 }
 
+// The same for the transpose of [rows, cols], as that matrix lies.
+numerics::QuantizeRule columns_rule(const OperandNumerics& numerics, std::int64_t rows, std::int64_t cols) {
+  numerics::QuantizeRule rule = rule_for(numerics, cols, rows);
+  std::swap(rule.tile.rows, rule.tile.k);
+  return rule;
+}
+
 // One scale for all of x, of the steps before.
 numerics::Quantized delayed_codes(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
                                   const OperandSource& source) {
@@ -60,43 +71,7 @@ numerics::Quantized delayed_codes(const numerics::FloatMatrix& x, const OperandN
   return codes;
 }
 
-}  // namespace
-
-numerics::CodeMatrix CodedOperand::matrix() const {
-  numerics::CodeMatrix matrix = codes.matrix();
-  if (transposed) {
-    std::swap(matrix.rows, matrix.cols);
-    matrix.transposed = true;
-  }
-  return matrix;
-}
-
-CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
-                          const OperandSource& source) {
-  if (!numerics.scaled()) return {bf16_codes(x, source.what), false};
-  if (numerics.delayed_steps > 0) return {delayed_codes(x, numerics, source), false};
-  return {numerics::quantize(x, rule_for(numerics, x.rows, x.cols), source.what), false};
-}
-
-CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
-                             const OperandSource& source) {
-  if (!numerics.scaled()) return {bf16_codes(x, source.what), true};
-  if (numerics.delayed_steps > 0) return {delayed_codes(x, numerics, source), true};
-  return {numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), source.what), false};
-}
-
-CodedOperand code_columns(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
-                          const OperandSource& source) {
-  if (!numerics.scaled() || numerics.delayed_steps > 0) return code_transposed(x, numerics, source);
-  numerics::QuantizeRule rule = rule_for(numerics, x.cols, x.rows);
-  std::swap(rule.tile.rows, rule.tile.k);
-  return {numerics::quantize(x, rule, source.what), true};
-}
-
-bool codes_lie_turned(const OperandNumerics& numerics) { return numerics.scaled() && numerics.delayed_steps == 0; }
-
-std::vector<float> coded_values(const CodedOperand& operand) {
-  const numerics::Quantized& codes = operand.codes;
+std::vector<float> values_of(const numerics::Quantized& codes) {
   if (codes.format != numerics::Format::kBF16) return numerics::dequantize(codes);
   std::vector<float> values(static_cast<std::size_t>(codes.rows * codes.cols));
   core::parallel_for(codes.rows * codes.cols, kElementsATask, [&](std::int64_t begin, std::int64_t end) {
@@ -109,8 +84,51 @@ std::vector<float> coded_values(const CodedOperand& operand) {
   return values;
 }
 
+}  // namespace
+
+numerics::CodeMatrix CodedOperand::matrix() const {
+  numerics::CodeMatrix matrix = codes->matrix();
+  if (transposed) {
+    std::swap(matrix.rows, matrix.cols);
+    matrix.transposed = true;
+  }
+  return matrix;
+}
+
+CodedOperand code_operand(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                          const OperandSource& source) {
+  if (!numerics.scaled()) return coded(bf16_codes(x, source.what), false);
+  if (numerics.delayed_steps > 0) return coded(delayed_codes(x, numerics, source), false);
+  return coded(numerics::quantize(x, rule_for(numerics, x.rows, x.cols), source.what), false);
+}
+
+CodedOperand code_transposed(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                             const OperandSource& source) {
+  if (!numerics.scaled()) return coded(bf16_codes(x, source.what), true);
+  if (numerics.delayed_steps > 0) return coded(delayed_codes(x, numerics, source), true);
+  return coded(numerics::quantize_transposed(x, rule_for(numerics, x.cols, x.rows), source.what), false);
+}
+
+CodedOperand code_columns(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
+                          const OperandSource& source) {
+  if (!numerics.scaled() || numerics.delayed_steps > 0) return code_transposed(x, numerics, source);
+  return coded(numerics::quantize(x, columns_rule(numerics, x.rows, x.cols), source.what), true);
+}
+
+bool same_codes(const OperandNumerics& operand, const OperandNumerics& columns) {
+  if (operand.delayed_steps > 0 || columns.delayed_steps > 0) return false;
+  if (!operand.scaled() || !columns.scaled()) return operand.scaled() == columns.scaled();
+  constexpr std::int64_t kRows = 3;  // of any matrix that is not square
+  constexpr std::int64_t kCols = 5;
+  return rule_for(operand, kRows, kCols) == columns_rule(columns, kRows, kCols);
+}
+
+bool codes_lie_turned(const OperandNumerics& numerics) { return numerics.scaled() && numerics.delayed_steps == 0; }
+
+std::vector<float> coded_values(const CodedOperand& operand) { return values_of(*operand.codes); }
+
 OperandLoss operand_loss(const numerics::FloatMatrix& x, const numerics::Quantized& codes, bool turned) {
-  const std::vector<float> kept = coded_values({codes, false});
+  const std::vector<float> kept = values_of(codes);
   const numerics::FormatDescriptor& format = numerics::describe(codes.format);
   OperandLoss loss{x.rows * x.cols, 0, 0};
   for (std::int64_t i = 0; i < x.rows; ++i)
@@ -132,7 +150,7 @@ namespace {
 // An operand's scales as its matrix() lies, which `turned` keeps where the codes lie otherwise; and their tile.
 std::pair<std::span<const float>, numerics::ScaleTile> scales_of(const CodedOperand& operand,
                                                                  std::vector<std::vector<float>>& turned) {
-  const numerics::Quantized& codes = operand.codes;
+  const numerics::Quantized& codes = *operand.codes;
   if (!operand.transposed) return {codes.scales, codes.tile};
   const numerics::ScaleShape shape = numerics::scale_shape(codes.matrix(), codes.tile);
   std::vector<float>& scales = turned.emplace_back();

@@ -35,6 +35,8 @@ struct OperandSource {
 // The transposed form for a right operand, whose packing turns it anyway: the codes lie as x.
 [[nodiscard]] CodedOperand code_columns(const numerics::FloatMatrix& x, const OperandNumerics& numerics,
                                         const OperandSource& source);
+// Whether code_operand() under the first and code_columns() under the second make the same codes of any matrix.
+[[nodiscard]] bool same_codes(const OperandNumerics& operand, const OperandNumerics& columns);
 // Whether code_transposed() makes codes that lie as the operand, rather than as x.
 [[nodiscard]] bool codes_lie_turned(const OperandNumerics& numerics);
 

@@ -6,6 +6,7 @@
 
 #include "model/config_file.h"
 #include "model/counts.h"
+#include "model/weight_specs.h"
 
 namespace lastbit::model {
 namespace {
@@ -50,6 +51,21 @@ TEST(MemoryPlan, CodesAndRecomputationTakeLess) {
     EXPECT_LT(kept("fp32", recompute), fewest);
     fewest = kept("fp32", recompute);
   }
+}
+
+// A byte for each weight of a layer but the router's, beside what a step cannot do without.
+TEST(MemoryPlan, CodesOfWeightsAreKeptWhereTheBackwardPassHasThem) {
+  const ModelConfig config = load_model_config("tiny");
+  const auto codes = [&](const char* policy) {
+    return bytes_of(memory_plan(config, ops::numerics_by_name(policy), pass_of(true)), "codes of weights");
+  };
+  double projections = 0;
+  for (const WeightSpec& spec : main_weights(config))
+    if (spec.role.find("proj") != std::string::npos)
+      projections += static_cast<double>(tensor::element_count(spec.shape));
+  EXPECT_EQ(codes("fp8-h800"), projections);
+  EXPECT_EQ(codes("bf16"), 0);
+  EXPECT_EQ(codes("fp32"), 0);
 }
 
 TEST(MemoryPlan, ModulesAndHeadsBeyondTheModelKeepTheirs) {

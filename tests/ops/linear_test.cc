@@ -192,6 +192,30 @@ TEST_F(Fp8Linear, GroupsAreLinearLayersOfTheirOwn) {
   }
 }
 
+// The codes of the first product serve the next rows and dgrad, but where dgrad's weights have other tiles or scales
+// from histories.
+TEST(CodedWeights, ChangeNoBit) {
+  const Tensor x = random_tensor("x", {9, 150});
+  const std::vector<Tensor> weights = {random_tensor("w0", {140, 150}), random_tensor("w1", {140, 150})};
+  const Tensor dy = random_tensor("dy", {9, 140});
+  const GroupOffsets offsets = {0, 4, 9};
+  for (const auto& [policy, keeps] : std::initializer_list<std::pair<const char*, bool>>{
+           {"fp32", false}, {"bf16", true}, {"fp8-h800", true}, {"fp8-b200", false}, {"fp8-h800-delayed", false}}) {
+    const LinearNumerics numerics = numerics_by_name(policy).projection;
+    EXPECT_EQ(keeps_weights(numerics), keeps) << policy;
+    const LinearInput input(x, numerics, kSite, offsets);
+    const Tensor y = grouped_linear(input, weights, numerics, kSite);
+    const Tensor dx = grouped_linear_dgrad(dy, offsets, weights, numerics, kSite);
+    CodedWeights coded;
+    EXPECT_TRUE(same_bits(grouped_linear(input, weights, numerics, kSite, &coded), y)) << policy;
+    EXPECT_EQ(coded.size(), keeps ? 2U : 0U) << policy;
+    const std::vector<Tensor> others(2, Tensor::zeros(tensor::DType::kF32, {140, 150}));
+    const std::vector<Tensor>& unread = keeps ? others : weights;
+    EXPECT_TRUE(same_bits(grouped_linear(input, unread, numerics, kSite, &coded), y)) << policy;
+    EXPECT_TRUE(same_bits(grouped_linear_dgrad(dy, offsets, unread, numerics, kSite, &coded), dx)) << policy;
+  }
+}
+
 TEST_F(Fp8Linear, AShadowChangesNoBitAndNamesItsProducts) {
   for (const char* kind : {"projection", "attention_output"}) {
     const Numerics policy = numerics_by_name("fp8-h800");
