@@ -1,7 +1,7 @@
 // Emulated multiply-accumulates a second of the tensor-core GEMM, packing, scales and promotion included, beside
-// OpenBLAS's and Eigen's FP32 SGEMM of the same shape in the same run. LASTBIT_THREADS (default 1) is the number of
-// threads of all three; LASTBIT_TARGET (AVX2, ...) forces an instruction set, to go with OPENBLAS_CORETYPE. "memory" is
-// what a product allocates at most, as a share of its operands (scales left out).
+// OpenBLAS's and Eigen's FP32 SGEMM of the same shape in the same run. LASTBIT_THREADS (default 1; "1,2": both) is the
+// number of threads of all three; LASTBIT_TARGET (AVX2, ...) forces an instruction set, to go with OPENBLAS_CORETYPE.
+// "memory" is what a product allocates at most, as a share of its operands (scales left out).
 #include <benchmark/benchmark.h>
 #include <cblas.h>
 
@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <map>
 #include <span>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,10 +24,15 @@
 namespace lastbit::numerics {
 namespace {
 
-int threads() {
+std::vector<std::int64_t> thread_counts() {
   const char* text = std::getenv("LASTBIT_THREADS");
-  return text == nullptr ? 1 : std::atoi(text);
+  std::istringstream numbers(text == nullptr ? "1" : text);
+  std::vector<std::int64_t> counts;
+  for (std::string number; std::getline(numbers, number, ',');) counts.push_back(std::stoi(number));
+  return counts;
 }
+
+int threads(const benchmark::State& state) { return static_cast<int>(state.range(3)); }
 
 // Numbers like N(0, 1): sums of four uniform ones. Drawn once for all benchmarks: a shorter request takes the start.
 const std::vector<float>& random_values(std::int64_t count, const char* purpose) {
@@ -69,7 +75,7 @@ void count(benchmark::State& state, const Shape& shape) {
 }
 
 void emulated(benchmark::State& state, const char* unit, Format format, Promotion promotion) {
-  core::set_num_threads(threads());
+  core::set_num_threads(threads(state));
   const char* target = std::getenv("LASTBIT_TARGET");
   use_vector_target(target == nullptr ? "" : target);
   state.SetLabel(vector_target());
@@ -99,7 +105,7 @@ void emulated(benchmark::State& state, const char* unit, Format format, Promotio
 
 void openblas_sgemm(benchmark::State& state) {
   const Shape shape = shape_of(state);
-  openblas_set_num_threads(threads());
+  openblas_set_num_threads(threads(state));
   const std::vector<float>& a = random_values(shape.m * shape.k, "a");
   const std::vector<float>& b = random_values(shape.n * shape.k, "b");
   std::vector<float> d(static_cast<std::size_t>(shape.m * shape.n));
@@ -115,7 +121,7 @@ void openblas_sgemm(benchmark::State& state) {
 
 void eigen_sgemm(benchmark::State& state) {
   const Shape shape = shape_of(state);
-  Eigen::setNbThreads(threads());
+  Eigen::setNbThreads(threads(state));
   using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const std::vector<float>& a = random_values(shape.m * shape.k, "a");
   const std::vector<float>& b = random_values(shape.n * shape.k, "b");
@@ -134,9 +140,12 @@ constexpr Promotion kPromoted{PromotionOrder::kDeepgemm, 128};
 
 // Squares; then V3's shapes scaled in M: an expert's gate and up projection, its down projection, MLA's q_b and o.
 void shapes(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"M", "N", "K"})->Unit(benchmark::kMillisecond);
-  bench->Args({256, 256, 256})->Args({1024, 1024, 1024})->Args({4096, 4096, 4096});
-  bench->Args({256, 4096, 7168})->Args({256, 7168, 2048})->Args({256, 24576, 1536})->Args({256, 7168, 16384});
+  bench->ArgNames({"M", "N", "K", "threads"})->Unit(benchmark::kMillisecond)->UseRealTime();
+  for (const std::int64_t threads : thread_counts()) {
+    for (const std::int64_t size : {256, 1024, 4096}) bench->Args({size, size, size, threads});
+    bench->Args({256, 4096, 7168, threads})->Args({256, 7168, 2048, threads});
+    bench->Args({256, 24576, 1536, threads})->Args({256, 7168, 16384, threads});
+  }
 }
 
 BENCHMARK(openblas_sgemm)->Apply(shapes);

@@ -58,7 +58,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr std::int64_t kChunkRows = 128;
 constexpr std::int64_t kFewerRows = HWY_TARGET <= HWY_AVX3 ? 80 : kChunkRows;
 constexpr std::size_t kTinyOperands = std::size_t{1} << 20;  // bytes
-constexpr std::size_t kSmallOperands = std::size_t{4} << 20;
+constexpr std::size_t kSmallOperands = std::size_t{6} << 20;
 
 std::int64_t most_rows(const GemmOperands& operands) {
   const std::size_t bytes = operands.a.bytes.size() + operands.b.bytes.size();
