@@ -6,6 +6,7 @@
 #include <cblas.h>
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <span>
@@ -28,7 +29,9 @@ std::vector<std::int64_t> thread_counts() {
   const char* text = std::getenv("LASTBIT_THREADS");
   std::istringstream numbers(text == nullptr ? "1" : text);
   std::vector<std::int64_t> counts;
-  for (std::string number; std::getline(numbers, number, ',');) counts.push_back(std::stoi(number));
+  for (std::string number; std::getline(numbers, number, ',');)
+    counts.push_back(std::max(1, std::atoi(number.c_str())));
+  if (counts.empty()) counts.push_back(1);
   return counts;
 }
 

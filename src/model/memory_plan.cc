@@ -75,17 +75,28 @@ class Planner {
     return stream ? by_layer[-1] + largest : all;
   }
 
-  // What projections keep of their weights from forward to backward (projection.cc).
+  // What a projection's weight is multiplied under; null: not a projection's.
+  [[nodiscard]] const ops::LinearNumerics* numerics_of(const WeightSpec& spec) const {
+    const std::string& role = spec.role;
+    if (spec.kind != WeightKind::kMatrix || role == "mlp.gate.weight") return nullptr;
+    if (role == "eh_proj.weight") return &n_.head;
+    if (role.starts_with("medusa.") && role.ends_with(".proj.weight")) return &n_.projection;
+    if (spec.layer < 0) return nullptr;
+    if (role.ends_with(".o_proj.weight")) return &n_.attention_output;
+    if (spec.expert >= 0) return role.ends_with(".down_proj.weight") ? &n_.expert_down : &n_.expert_in;
+    return &n_.projection;
+  }
+
+  // What projections keep of their weights from forward to backward (projection.cc), and the head from chunk to chunk.
   [[nodiscard]] double weight_codes() const {
-    const auto keeps = [](const ops::LinearNumerics& linear) {
-      return ops::keeps_weights(linear) && linear.fprop.right.scaled();
-    };
     double bytes = 0;
     for (const WeightSpec& spec : specs()) {
-      if (spec.layer < 0 || spec.kind != WeightKind::kMatrix || spec.role == "mlp.gate.weight") continue;
-      if (keeps(spec.expert >= 0 ? n_.expert_in : n_.projection))
+      const ops::LinearNumerics* linear = numerics_of(spec);
+      if (linear != nullptr && linear->fprop.right.scaled() && ops::keeps_weights(*linear))
         bytes += static_cast<double>(tensor::element_count(spec.shape, spec.name));
     }
+    if (ops::keeps_weights(n_.head))
+      bytes += (n_.head.fprop.right.scaled() ? 1 : 2) * d() * static_cast<double>(c_.vocab_size);
     return bytes;
   }
 

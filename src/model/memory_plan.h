@@ -26,8 +26,8 @@ struct PlannedPass {
 };
 
 // Weights, gradients, what each kind of layer keeps for the backward pass (under the numerics: codes where they stand
-// for values), codes of weights where the backward pass has those of the forward one, and the largest working set
-// beside them. Sums of tensors; allocator overhead and code are not in it.
+// for values), codes of weights where the backward pass or the next tokens have those of the forward pass, and the
+// largest working set beside them. Sums of tensors; allocator overhead and code are not in it.
 [[nodiscard]] std::vector<MemoryPart> memory_plan(const ModelConfig& config, const ops::Numerics& numerics,
                                                   const PlannedPass& pass);
 [[nodiscard]] double total_bytes(const std::vector<MemoryPart>& plan);

@@ -13,7 +13,8 @@ using tensor::Tensor;
 
 namespace {
 
-// BF16's codes would take two bytes a weight and save little.
+// BF16's codes would take two bytes a weight and save little; only the head, which meets one chunk of tokens after the
+// other, keeps them.
 bool keeps_codes(const PassContext& context, const ops::LinearNumerics& numerics) {
   return context.keep && numerics.fprop.right.scaled() && ops::keeps_weights(numerics);
 }

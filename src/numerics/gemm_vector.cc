@@ -53,9 +53,9 @@ namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows of A packed at a time, at most: the more, the less often groups of B are taken apart. With AVX-512, whose panels
-// are wide, fewer where the buffers would be more than a tenth of the operands, but for operands that are smaller than
-// them in any case.
-constexpr std::int64_t kChunkRows = 128;
+// are wide, fewer where the buffers would be more than a tenth of the operands, but not for operands so small that they
+// are more in any case.
+constexpr std::int64_t kChunkRows = 132;  // a multiple of every kRows
 constexpr std::int64_t kFewerRows = HWY_TARGET <= HWY_AVX3 ? 80 : kChunkRows;
 constexpr std::size_t kTinyOperands = std::size_t{1} << 20;  // bytes
 constexpr std::size_t kSmallOperands = std::size_t{6} << 20;
@@ -160,7 +160,7 @@ class TileRun {
     }
   }
 
-  // Before the last group the lines of D are fetched, to which its results go.
+  // With the last group the lines of D are fetched, to which its results go.
   void add_panel(std::int64_t panel, T* c, std::int64_t row, std::int64_t rows, std::int64_t length, bool from_zero) {
     const std::int64_t groups = ceil_div(length, problem_.rule.step_k);
     const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);

@@ -138,7 +138,7 @@ void run_batch(std::span<const MatmulProblem<T>> problems) {
       if (tile.problem->a.cols == 0)
         fill_empty(tile);
       else
-        matmul_tile_vector(tile, i + 1 < end ? &tile + 1 : nullptr);
+        matmul_tile_vector(tile, i + 1 < end && (&tile + 1)->problem->a.cols > 0 ? &tile + 1 : nullptr);
     }
   });
 }

@@ -199,7 +199,8 @@ class TileRun {
     fetch(tile.lanes, tile.lanes.data, tile.cols, width, length);
   }
 
-  // `lines` of them from `from` on, by as many calls as multiply `width` lines.
+  // Of `lines` lines from `from` on the first group: contiguous along the lanes, some values of k a call; along K, some
+  // lines a call, so that those that multiply `width` lines fetch them all.
   void fetch(const OperandLines<T>& lanes, const T* from, std::int64_t lines, std::int64_t width, std::int64_t length) {
     const std::int64_t calls = parts(width, kPanelWidth) * parts(rows_, kStrip);
     const std::int64_t pieces = parts(length, kCacheLine<T>);

@@ -53,19 +53,33 @@ TEST(MemoryPlan, CodesAndRecomputationTakeLess) {
   }
 }
 
-// A byte for each weight of a layer but the router's, beside what a step cannot do without.
+// A byte for each weight of a layer but the router's, and the head's two, beside what a step cannot do without.
 TEST(MemoryPlan, CodesOfWeightsAreKeptWhereTheBackwardPassHasThem) {
-  const ModelConfig config = load_model_config("tiny");
+  ModelConfig config = load_model_config("tiny");
+  PlannedPass pass = pass_of(true);
   const auto codes = [&](const char* policy) {
-    return bytes_of(memory_plan(config, ops::numerics_by_name(policy), pass_of(true)), "codes of weights");
+    return bytes_of(memory_plan(config, ops::numerics_by_name(policy), pass), "codes of weights");
   };
   double projections = 0;
   for (const WeightSpec& spec : main_weights(config))
     if (spec.role.find("proj") != std::string::npos)
       projections += static_cast<double>(tensor::element_count(spec.shape));
-  EXPECT_EQ(codes("fp8-h800"), projections);
-  EXPECT_EQ(codes("bf16"), 0);
+  const auto head = static_cast<double>(2 * config.vocab_size * config.hidden_size);
+  EXPECT_EQ(codes("fp8-h800"), projections + head);
+  EXPECT_EQ(codes("bf16"), head);
   EXPECT_EQ(codes("fp32"), 0);
+  config.medusa_heads = 2;
+  const auto square = static_cast<double>(config.hidden_size * config.hidden_size);
+  EXPECT_EQ(codes("fp8-h800"), projections + head + 2 * square);
+  // An MTP module has one more layer; what joins it to the model is in BF16.
+  config.medusa_heads = 0;
+  pass.mtp = true;
+  double module = 0;
+  for (const WeightSpec& spec : mtp_weights(config))
+    if (spec.role.find("_proj") != std::string::npos && spec.role != "eh_proj.weight")
+      module += static_cast<double>(tensor::element_count(spec.shape));
+  EXPECT_GT(module, 0);
+  EXPECT_EQ(codes("fp8-h800"), projections + head + module);
 }
 
 TEST(MemoryPlan, ModulesAndHeadsBeyondTheModelKeepTheirs) {
