@@ -73,8 +73,6 @@ bool turns(const MatmulProblem<T>& problem) {
   return cost(b, n, a, m) + per_k < cost(a, m, b, n);
 }
 
-std::int64_t parts(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
-
 // Sizes of a part when `size` is cut into `count`: multiples of `step`.
 std::int64_t part_size(std::int64_t size, std::int64_t count, std::int64_t step) {
   return parts(parts(size, count), step) * step;

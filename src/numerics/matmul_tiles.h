@@ -7,6 +7,9 @@
 
 namespace lastbit::numerics {
 
+// How many parts of at most `most` make up `size`.
+[[nodiscard]] constexpr std::int64_t parts(std::int64_t size, std::int64_t most) { return (size + most - 1) / most; }
+
 // Outputs [row, row + rows) x [col, col + cols) of a checked problem.
 template <typename T>
 struct MatmulTile {

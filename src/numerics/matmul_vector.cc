@@ -22,9 +22,7 @@ HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 
 #if LASTBIT_MATMUL_VECTORS
-constexpr std::int64_t parts(std::int64_t size, std::int64_t step) { return (size + step - 1) / step; }
-
-constexpr std::int64_t round_up_to(std::int64_t value, std::int64_t step) { return (value + step - 1) / step * step; }
+constexpr std::int64_t round_up_to(std::int64_t value, std::int64_t step) { return parts(value, step) * step; }
 
 // Memory that a thread keeps from tile to tile: fresh pages would cost as much as a small product.
 template <typename T>
