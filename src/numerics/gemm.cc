@@ -21,9 +21,9 @@ constexpr std::int64_t kPlainTileRows = 32;
 constexpr std::int64_t kPlainTileCols = 64;
 constexpr std::int64_t kVectorTileRows = 1024;  // the more, the less often B is packed
 // Columns of B packed at a time: the more, the less often A is packed; the buffers stay a small part of the operands.
-constexpr std::int64_t kTileCols = 256;
-constexpr std::int64_t kWideTileCols = 1024;
-constexpr std::size_t kLargeOperands = std::size_t{8} << 20;  // bytes
+constexpr std::int64_t kLeastTileCols = 256;
+constexpr std::int64_t kMostTileCols = 1024;
+constexpr std::size_t kBytesPerTileCol = std::size_t{8} << 10;  // of the operands
 constexpr std::int64_t kLeastTileRows = 64;
 constexpr std::int64_t kBufferedTileRows = 128;  // of tiles whose FP32 results wait in a buffer
 constexpr std::int64_t kTasksPerThread = 4;
@@ -48,8 +48,8 @@ TileShape tile_shape(const GemmProblem& problem, const GemmOutput& output, bool 
   if (!vector) return {kPlainTileRows, kPlainTileCols};
   const CodeMatrix& a = problem.operands.a;
   const CodeMatrix& b = problem.operands.b;
-  const bool large = a.bytes.size() + b.bytes.size() >= kLargeOperands;
-  const std::int64_t cols = large ? kWideTileCols : kTileCols;
+  const std::size_t affordable = std::bit_floor((a.bytes.size() + b.bytes.size()) / kBytesPerTileCol);
+  const std::int64_t cols = std::clamp(static_cast<std::int64_t>(affordable), kLeastTileCols, kMostTileCols);
   std::int64_t rows = buffered(output) ? kBufferedTileRows : kVectorTileRows;
   const std::int64_t wanted = kTasksPerThread * core::num_threads();
   if (core::num_threads() > 1)

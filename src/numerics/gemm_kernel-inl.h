@@ -2,10 +2,10 @@
 // it is exact is told in gemm_vector.cc. Included once for each instruction set.
 //
 // A strip is kRows rows and one part of the panel: its sums fill the registers. They start from M + c + N and end by
-// taking M away: half as many instructions as the products have, but in one chain with them. AVX2 machines have units
-// for them that products leave idle, so there a strip's start is made while the strip before it is multiplied, a piece
-// of it after each four elements of K, and so are E and N of the rows that come next. With AVX-512 the two units that
-// multiply do everything else, too, and there would be nothing to gain.
+// taking M away: half as many instructions as the products have, but in one chain with them. Where there are units for
+// them that products leave idle, a strip's start is made while the strip before it is multiplied, a piece of it after
+// each four elements of K, and so are E and N of the rows that come next. So it is with AVX2, and with AVX-512 on AMD's
+// processors; on Intel's the two units that multiply do everything else, too, and there would be nothing to gain.
 #if defined(LASTBIT_GEMM_KERNEL_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef LASTBIT_GEMM_KERNEL_INL
 #undef LASTBIT_GEMM_KERNEL_INL
@@ -29,6 +29,16 @@ HWY_BEFORE_NAMESPACE();
 namespace lastbit::numerics::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Whether other instructions have units of their own beside those that multiply.
+inline bool adds_apart() {
+#if HWY_TARGET <= HWY_AVX3 && defined(__GNUC__)
+  static const bool amd = __builtin_cpu_is("amd") != 0;
+  return amd;
+#else
+  return true;
+#endif
+}
+
 // How many strips lie beside each other in a panel.
 template <typename T>
 constexpr int kParts = static_cast<int>(kPanelCols) / (kVectors * static_cast<int>(hn::MaxLanes(hn::ScalableTag<T>())));
@@ -37,26 +47,33 @@ constexpr int kParts = static_cast<int>(kPanelCols) / (kVectors * static_cast<in
 template <typename T>
 struct StripStart {
   static constexpr std::size_t kCount = kRows * kVectors * hn::MaxLanes(hn::ScalableTag<T>());
-  HWY_ALIGN std::array<T, kCount> magic;
+  HWY_ALIGN std::array<T, kKeepsMagic ? kCount : 1> magic;
   HWY_ALIGN std::array<T, kCount> sum;
 };
 
-// Where the results of a group go next, to be fetched while it is multiplied: a burst of fetches would have to wait.
+// Where a chunk's results of a panel lie. They are fetched while a group is multiplied, rows ahead of their use: a
+// burst of fetches would have to wait.
 struct Results {
-  const float* y;  // of the chunk's first row, or null
+  float* y;  // of the first row
   std::int64_t stride;
   std::int64_t cols;
+  bool wanted;  // with this group
 
-  HWY_INLINE void fetch(std::int64_t i, int rows) const {
-    if (y == nullptr) return;
-    for (std::int64_t r = i; r < i + rows; ++r)
-      for (std::int64_t j = 0; j < cols; j += 16) hwy::Prefetch(y + r * stride + j);
+  // Rows [i, end).
+  HWY_INLINE void fetch(std::int64_t i, std::int64_t end) const {
+    if (!wanted) return;
+    for (; i < end; ++i)
+      for (std::int64_t j = 0; j < cols; j += 16) hwy::Prefetch(y + i * stride + j);
   }
 };
 
-// c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: c is 0. To be
-// used in round-toward-zero mode.
-template <typename L, bool kFromZero>
+// Where c comes from, and where it goes: partial results between the groups of a block, of lanes; results, of floats,
+// before the first and after the last.
+enum class Partials { kZero, kLanes, kResults };
+
+// c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open. To be used in
+// round-toward-zero mode.
+template <typename L, Partials kFrom, Partials kTo>
 class GroupRun {
   using T = typename L::Value;
   using V = hn::Vec<hn::ScalableTag<T>>;
@@ -68,9 +85,11 @@ class GroupRun {
 
   // The first `count` rows.
   HWY_INLINE void run(std::int64_t count) {
+    count_ = count;
+    results_.fetch(0, std::min<std::int64_t>(kRows, count));
     std::int64_t i = 0;
-#if HWY_TARGET == HWY_AVX2
-    if (bytes_.tabled() && grid_.step_k == kUsualStep) {
+#if HWY_TARGET <= HWY_AVX2
+    if (adds_apart() && bytes_.tabled() && grid_.step_k == kUsualStep) {
       chain(count / kRows);
       i = count / kRows * kRows;
     }
@@ -87,7 +106,14 @@ class GroupRun {
   // The step of FP8, in float lanes, or BF16 and FP16, in double ones, which is known to the compiler.
   static constexpr int kUsualStep = std::is_same_v<L, FloatLanes> ? 32 : 16;
 
-  [[nodiscard]] T* strip_of(std::int64_t i, int part) const { return c_ + i * kPanelCols + part * kVectors * kLanes; }
+  template <Partials kWhere>
+  [[nodiscard]] HWY_INLINE auto strip_of(std::int64_t i, int part) const {
+    if constexpr (kWhere == Partials::kResults)
+      return results_.y + i * results_.stride + part * kVectors * kLanes;
+    else
+      return c_ + i * kPanelCols + part * kVectors * kLanes;
+  }
+  static constexpr bool kFromZero = kFrom == Partials::kZero;
   [[nodiscard]] const T* columns_of(int part) const { return b_ + part * kVectors * kLanes; }
 
   template <int kPair>
@@ -95,8 +121,8 @@ class GroupRun {
     constexpr std::int64_t kPlace = kPair * 2 * kLanes;
     const std::int64_t row = r * kVectors * kLanes;
     start_pair<kPair, kFromZero>(grid_, bytes_.largest_of(slot, r), bytes_.negative_of(slot, r), part,
-                                 strip_of(i + r, part) + kPlace, to.magic.data() + row + kPlace,
-                                 to.sum.data() + row + kPlace);
+                                 strip_of<kFrom>(i + r, part) + kPlace,
+                                 to.magic.data() + (kKeepsMagic ? row + kPlace : 0), to.sum.data() + row + kPlace);
   }
 
   template <int kCount>
@@ -118,23 +144,31 @@ class GroupRun {
   }
 
   template <int kCount>
-  HWY_INLINE void finish(const StripStart<T>& from, const V (&acc)[kCount][kVectors], T* HWY_RESTRICT c) const {
+  HWY_INLINE void finish(const StripStart<T>& from, const V (&acc)[kCount][kVectors], std::int64_t i, int part) const {
     constexpr hn::ScalableTag<T> d;
     constexpr hn::RebindToUnsigned<decltype(d)> u;
     const auto result_mask = hn::Set(u, grid_.result_mask);
+    const auto exponent_mask = hn::Set(u, grid_.exponent_mask);
+    const auto half = hn::Set(u, grid_.half);
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r)
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        const auto sum = hn::Sub(acc[r][v], hn::Load(d, from.magic.data() + (r * kVectors + v) * kLanes));
-        hn::Store(hn::BitCast(d, hn::And(hn::BitCast(u, sum), result_mask)), d, c + r * kPanelCols + v * kLanes);
+        V magic;
+        if constexpr (kKeepsMagic)
+          magic = hn::Load(d, from.magic.data() + (r * kVectors + v) * kLanes);
+        else
+          magic = hn::BitCast(d, hn::OrAnd(half, hn::BitCast(u, acc[r][v]), exponent_mask));
+        const auto sum = hn::Sub(acc[r][v], magic);
+        store_partial(hn::BitCast(d, hn::And(hn::BitCast(u, sum), result_mask)), d,
+                      strip_of<kTo>(i + r, part) + v * kLanes);
       }
   }
 
   // kCount rows from row i on, one strip after the other.
   template <int kCount, int kStep>
   HWY_INLINE void add_rows(std::int64_t i) {
-    results_.fetch(i, kCount);
+    results_.fetch(i + kCount, std::min(i + 2 * kCount, count_));
     bytes_.template find<kStep>(rows_, i, kCount, group_);
     for (int part = 0; part < kParts<T>; ++part) {
       start_rows<kCount>(0, i, part, starts_[0]);
@@ -143,12 +177,12 @@ class GroupRun {
       const T* a = rows_.values_of(i, group_);
       const T* b = columns_of(part);
       for (int k = 0; k < (kStep == 0 ? grid_.step_k : kStep); k += 4, b += 4 * kPanelCols)
-        add_quad<kCount>(a + k, rows_.stride, b, acc);
-      finish<kCount>(starts_[0], acc, strip_of(i, part));
+        add_quad<kCount, false>(a + k, rows_.stride, b, acc);
+      finish<kCount>(starts_[0], acc, i, part);
     }
   }
 
-#if HWY_TARGET == HWY_AVX2
+#if HWY_TARGET <= HWY_AVX2
   static constexpr int kBlocks = kUsualStep / 4;
   static constexpr int kStartJobs = kRows * kPairs;  // of a strip
   static constexpr int kLookJobs = 2 * kRows;        // of a set of kRows rows; done in the first kLookParts of the
@@ -165,7 +199,7 @@ class GroupRun {
     }
     start_rows<kRows>(0, 0, 0, starts_[0]);
     for (std::int64_t set = 0; set < sets; ++set) {
-      results_.fetch(set * kRows, kRows);
+      results_.fetch((set + 1) * kRows, std::min((set + 2) * kRows, count_));
       multiply_set<0>(set, RowBytes(rows_, row_of(set + kSetsAhead), group_));
     }
   }
@@ -206,7 +240,7 @@ class GroupRun {
   HWY_INLINE void multiply_blocks(const T* a, std::int64_t stride, const T* b, const Meanwhile& other,
                                   V (&acc)[kRows][kVectors]) {
     if constexpr (kBlock < kBlocks) {
-      add_quad<kRows>(a + kBlock * 4, stride, b + kBlock * 4 * kPanelCols, acc);
+      add_quad<kRows, true>(a + kBlock * 4, stride, b + kBlock * 4 * kPanelCols, acc);
       start_jobs<kStartJobs * kBlock / kBlocks, kStartJobs*(kBlock + 1) / kBlocks, (kPart + 1) % kParts<T>>(
           other.slot, other.i, other.start);
       if constexpr (kPart < kLookParts) {
@@ -232,7 +266,7 @@ class GroupRun {
       V acc[kRows][kVectors];
       load<kRows>(current, acc);
       multiply_blocks<kPart, 0>(rows_.values_of(i, group_), rows_.stride, columns_of(kPart), other, acc);
-      finish<kRows>(current, acc, strip_of(i, kPart));
+      finish<kRows>(current, acc, i, kPart);
       if constexpr (kPart == kLookParts - 1)
         bytes_.compare_where_far(ahead_slot, rows_, row_of(set + kSetsAhead), kRows, group_);
       multiply_set<kPart + 1>(set, ahead);
@@ -249,14 +283,15 @@ class GroupRun {
   const T* b_;
   T* c_;
   Results results_;
+  std::int64_t count_ = 0;
   StripStart<T> starts_[2];
 };
 
-template <bool kFromZero, typename L>
+template <Partials kFrom, Partials kTo, typename L>
 HWY_NOINLINE void add_group(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t count,
                             const PackedPanels<L>& columns, std::int64_t group, typename L::Value* c,
                             const Results& results) {
-  GroupRun<L, kFromZero>(grid, bytes, rows, columns, group, c, results).run(count);
+  GroupRun<L, kFrom, kTo>(grid, bytes, rows, columns, group, c, results).run(count);
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

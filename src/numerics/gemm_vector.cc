@@ -56,13 +56,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 // are wide, fewer where the buffers would be more than a tenth of the operands, but not for operands so small that they
 // are more in any case.
 constexpr std::int64_t kChunkRows = 132;  // a multiple of every kRows
-constexpr std::int64_t kFewerRows = HWY_TARGET <= HWY_AVX3 ? 80 : kChunkRows;
-constexpr std::size_t kTinyOperands = std::size_t{1} << 20;  // bytes
-constexpr std::size_t kSmallOperands = std::size_t{6} << 20;
 
 std::int64_t most_rows(const GemmOperands& operands) {
+  constexpr std::size_t kMega = std::size_t{1} << 20;
   const std::size_t bytes = operands.a.bytes.size() + operands.b.bytes.size();
-  return bytes >= kTinyOperands && bytes < kSmallOperands ? kFewerRows : kChunkRows;
+  if (HWY_TARGET > HWY_AVX3 || bytes < kMega || bytes >= 6 * kMega) return kChunkRows;
+  return bytes < 3 * kMega ? 80 : 96;
 }
 
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
@@ -154,26 +153,47 @@ class TileRun {
     for (std::int64_t panel = 0; panel < panels_; panel += panels_at_once_) {
       const std::int64_t end = std::min(panel + panels_at_once_, panels_);
       if (!from_zero)
-        for (std::int64_t p = panel; p < end; ++p) load_c(p, c_of(p - panel), row, rows);
+        for (std::int64_t p = panel; p < end; ++p)
+          if (!straight(p, length)) load_c(p, c_of(p - panel), row, rows);
       for (std::int64_t p = panel; p < end; ++p) add_panel(p, c_of(p - panel), row, rows, length, from_zero);
-      for (std::int64_t p = panel; p < end; ++p) store_c(p, c_of(p - panel), row, rows, k == 0);
+      for (std::int64_t p = panel; p < end; ++p)
+        if (!straight(p, length)) store_c(p, c_of(p - panel), row, rows, k == 0);
     }
   }
 
-  // With the last group the lines of D are fetched, to which its results go.
+  [[nodiscard]] std::int64_t cols_of(std::int64_t panel) const {
+    return std::min(kPanelCols, tile_.cols - panel * kPanelCols);
+  }
+
+  // Whether the first group of a block takes c straight from y, and the last one gives it back: for that the panel must
+  // be whole, and these be two groups.
+  [[nodiscard]] bool straight(std::int64_t panel, std::int64_t length) const {
+    return !promotes_ && cols_of(panel) == kPanelCols && length > problem_.rule.step_k;
+  }
+
+  // The lines of D are fetched with the groups that need them or, where they are promoted, with the one before.
   void add_panel(std::int64_t panel, T* c, std::int64_t row, std::int64_t rows, std::int64_t length, bool from_zero) {
+    constexpr auto kLanes = Partials::kLanes;
     const std::int64_t groups = ceil_div(length, problem_.rule.step_k);
-    const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);
+    const bool to_results = straight(panel, length);
+    const bool from_results = to_results && !from_zero;
     for (std::int64_t group = 0; group < groups; ++group) {
-      const float* y = group + 1 == groups ? tile_.y + row * tile_.stride + panel * kPanelCols : nullptr;
-      const Results results{y, tile_.stride, cols};
+      const bool first = group == 0;
+      const bool last = group + 1 == groups;
+      const Results results{tile_.y + row * tile_.stride + panel * kPanelCols, tile_.stride, cols_of(panel),
+                            last || (first && from_results)};
       columns_.open(panel, group, refused_cols_.data() + panel * kPanelCols);
       bytes_.select(columns_, rows);
       const TowardZero mode;
-      if (from_zero && group == 0)
-        add_group<true>(grid_, bytes_, rows_, rows, columns_, group, c, results);
+      const auto add = [&](auto kernel) { kernel(grid_, bytes_, rows_, rows, columns_, group, c, results); };
+      if (last && to_results)
+        add(add_group<kLanes, Partials::kResults, L>);
+      else if (first && from_results)
+        add(add_group<Partials::kResults, kLanes, L>);
+      else if (first && from_zero)
+        add(add_group<Partials::kZero, kLanes, L>);
       else
-        add_group<false>(grid_, bytes_, rows_, rows, columns_, group, c, results);
+        add(add_group<kLanes, kLanes, L>);
     }
   }
 
