@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <type_traits>
 
 #include "numerics/gemm_columns-inl.h"
 #include "numerics/gemm_rows-inl.h"
@@ -29,6 +30,12 @@ constexpr int kRows = 3;
 
 // Chunks of fewer rows are not worth tables.
 constexpr std::int64_t kTableRows = 12;
+
+// Whether a kernel that works ahead looks all rows of a chunk up before it multiplies. With AVX-512 the tables and a
+// group of B are together larger than AMD's first cache. Lanes of floats, of which a row has half as many vectors, gain
+// more by looking up while they multiply.
+template <typename L>
+constexpr bool kLooksUpFirst = HWY_TARGET <= HWY_AVX3&& std::is_same_v<L, DoubleLanes>;
 
 // What a group of K says of neighbouring rows.
 struct RowBytes {
@@ -55,10 +62,13 @@ struct RowBytes {
 template <typename L>
 class GroupBytes {
  public:
-  explicit GroupBytes(int step_k)
+  GroupBytes(int step_k, std::int64_t rows)
       : step_k_(step_k),
+        slots_(kLooksUpFirst<L> ? rows / kRows : 2),
         pairs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 2 * kPairLines * kHalfCols))),
-        counts_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kSignLines * kHalfCols))) {}
+        counts_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kSignLines * kHalfCols))),
+        largest_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots_ * kRows * kPanelCols))),
+        negative_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots_ * kRows * kPanelCols))) {}
 
   // The group that find() is for is the one that is open; how many rows will be asked for.
   void select(const PackedPanels<L>& columns, std::int64_t rows) {
@@ -148,10 +158,8 @@ class GroupBytes {
   }
 
   // Of the r-th row that was asked for, [kPanelCols] each.
-  [[nodiscard]] std::uint8_t* largest_of(int slot, int r) { return largest_.data() + (slot * kRows + r) * kPanelCols; }
-  [[nodiscard]] std::uint8_t* negative_of(int slot, int r) {
-    return negative_.data() + (slot * kRows + r) * kPanelCols;
-  }
+  [[nodiscard]] std::uint8_t* largest_of(int slot, int r) { return largest_.get() + (slot * kRows + r) * kPanelCols; }
+  [[nodiscard]] std::uint8_t* negative_of(int slot, int r) { return negative_.get() + (slot * kRows + r) * kPanelCols; }
 
  private:
   using V = hn::Vec<decltype(kBytes)>;
@@ -279,12 +287,13 @@ class GroupBytes {
   }
 
   int step_k_;
+  std::int64_t slots_;
   bool tabled_ = false;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> pairs_;   // [step_k / 2, kPairLines, kHalfCols]
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> counts_;  // [step_k / 4, kSignLines, kHalfCols]
-  // Two slots, that one may be filled while the other is read.
-  HWY_ALIGN std::array<std::uint8_t, 2 * kRows * kPanelCols> largest_;
-  HWY_ALIGN std::array<std::uint8_t, 2 * kRows * kPanelCols> negative_;
+  // Two slots, that one may be filled while the other is read, or as many as a chunk has.
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest_;          // [slots, kRows, kPanelCols]
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> negative_;         // [slots, kRows, kPanelCols]
   HWY_ALIGN std::array<std::uint8_t, kRows * kHalfCols> far_;  // not 0 (top bit) where a row's tables have no bit
   // Of the panel's group.
   const std::uint8_t* exponents_ = nullptr;

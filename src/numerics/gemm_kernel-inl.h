@@ -193,15 +193,20 @@ class GroupRun {
 
   HWY_INLINE void chain(std::int64_t sets) {
     last_set_ = sets - 1;
-    for (int set = 0; set < kSetsAhead; ++set) {
-      look_up_jobs<0, kLookJobs>(set % 2, RowBytes(rows_, row_of(set), group_));
-      bytes_.compare_where_far(set % 2, rows_, row_of(set), kRows, group_);
+    for (std::int64_t set = 0; set < (kLooksUpFirst<L> ? sets : kSetsAhead); ++set) {
+      look_up_jobs<0, kLookJobs>(slot_of(set), RowBytes(rows_, row_of(set), group_));
+      bytes_.compare_where_far(slot_of(set), rows_, row_of(set), kRows, group_);
     }
     start_rows<kRows>(0, 0, 0, starts_[0]);
     for (std::int64_t set = 0; set < sets; ++set) {
       results_.fetch((set + 1) * kRows, std::min((set + 2) * kRows, count_));
       multiply_set<0>(set, RowBytes(rows_, row_of(set + kSetsAhead), group_));
     }
+  }
+
+  // Where the bytes of a set are; beyond the last set there need be none.
+  [[nodiscard]] int slot_of(std::int64_t set) const {
+    return static_cast<int>(kLooksUpFirst<L> ? std::min(set, last_set_) : set % 2);
   }
 
   // The first row of a set. Beyond the last set work is done for that one again, in vain.
@@ -243,7 +248,7 @@ class GroupRun {
       add_quad<kRows, true>(a + kBlock * 4, stride, b + kBlock * 4 * kPanelCols, acc);
       start_jobs<kStartJobs * kBlock / kBlocks, kStartJobs*(kBlock + 1) / kBlocks, (kPart + 1) % kParts<T>>(
           other.slot, other.i, other.start);
-      if constexpr (kPart < kLookParts) {
+      if constexpr (!kLooksUpFirst<L> && kPart < kLookParts) {
         constexpr int kPlace = kPart * kBlocks + kBlock;
         constexpr int kPlaces = kLookParts * kBlocks;
         look_up_jobs<kLookJobs * kPlace / kPlaces, kLookJobs*(kPlace + 1) / kPlaces>(other.ahead_slot, other.ahead);
@@ -259,15 +264,14 @@ class GroupRun {
       const std::int64_t strip = set * kParts<T> + kPart;
       const std::int64_t i = set * kRows;
       const std::int64_t next_set = kPart + 1 < kParts<T> ? set : set + 1;
-      const int ahead_slot = static_cast<int>((set + kSetsAhead) % 2);
+      const int ahead_slot = slot_of(set + kSetsAhead);
       const StripStart<T>& current = starts_[strip % 2];
-      const Meanwhile other{static_cast<int>(next_set % 2), row_of(next_set), starts_[(strip + 1) % 2], ahead_slot,
-                            ahead};
+      const Meanwhile other{slot_of(next_set), row_of(next_set), starts_[(strip + 1) % 2], ahead_slot, ahead};
       V acc[kRows][kVectors];
       load<kRows>(current, acc);
       multiply_blocks<kPart, 0>(rows_.values_of(i, group_), rows_.stride, columns_of(kPart), other, acc);
       finish<kRows>(current, acc, i, kPart);
-      if constexpr (kPart == kLookParts - 1)
+      if constexpr (!kLooksUpFirst<L> && kPart == kLookParts - 1)
         bytes_.compare_where_far(ahead_slot, rows_, row_of(set + kSetsAhead), kRows, group_);
       multiply_set<kPart + 1>(set, ahead);
     }

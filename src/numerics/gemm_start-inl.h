@@ -243,7 +243,8 @@ HWY_INLINE void start_pair(const Grid<L>& grid, const std::uint8_t* largest, con
     } else {
       const auto before = load_partial(d, c + v * lanes);
       const auto power_c = select_bits(hn::Set(u, grid.exponent_mask), hn::BitCast(u, before), power[v]);
-      const auto larger = hn::Max(power[v], power_c);
+      // Words of doubles alike: the upper ones decide, and the lower ones are both N.
+      const auto larger = hn::BitCast(u, hn::Max(hn::BitCast(kWords, power[v]), hn::BitCast(kWords, power_c)));
       hn::Store(truncated_sum(hn::BitCast(d, hn::Add(larger, to_magic)), before), d, sum + v * lanes);
     }
   }

@@ -61,7 +61,7 @@ std::int64_t most_rows(const GemmOperands& operands) {
   constexpr std::size_t kMega = std::size_t{1} << 20;
   const std::size_t bytes = operands.a.bytes.size() + operands.b.bytes.size();
   if (HWY_TARGET > HWY_AVX3 || bytes < kMega || bytes >= 6 * kMega) return kChunkRows;
-  return bytes < 3 * kMega ? 80 : 96;
+  return bytes < 3 * kMega ? 80 : 88;
 }
 
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
@@ -95,7 +95,7 @@ class TileRun {
         panels_at_once_(std::clamp(kChunkRows / chunk_rows_, std::int64_t{1}, panels_)),
         rows_(problem.operands.a, chunk_rows_, block_k_, problem.rule.step_k),
         columns_(problem.operands.b, panels_, block_k_, problem.rule.step_k, grid_.beyond),
-        bytes_(problem.rule.step_k),
+        bytes_(problem.rule.step_k, chunk_rows_),
         c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_at_once_ * chunk_rows_ * kPanelCols))),
         scale_a_(static_cast<std::size_t>(chunk_rows_), 1.0F),
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
