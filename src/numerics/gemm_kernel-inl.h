@@ -51,42 +51,47 @@ struct StripStart {
   HWY_ALIGN std::array<T, kCount> sum;
 };
 
-// Where a chunk's results of a panel lie. They are fetched while a group is multiplied, rows ahead of their use: a
-// burst of fetches would have to wait.
+// Results of a panel, partial or final, [rows of a chunk, columns]: floats have all their bits.
 struct Results {
-  float* y;  // of the first row
+  float* first;
   std::int64_t stride;
-  std::int64_t cols;
-  bool wanted;  // with this group
+};
+
+// Results to be fetched while a group is multiplied, rows ahead of their use: a burst of fetches would have to wait.
+struct ToFetch {
+  Results results;
+  std::int64_t cols;  // 0: none
 
   // Rows [i, end).
   HWY_INLINE void fetch(std::int64_t i, std::int64_t end) const {
-    if (!wanted) return;
     for (; i < end; ++i)
-      for (std::int64_t j = 0; j < cols; j += 16) hwy::Prefetch(y + i * stride + j);
+      for (std::int64_t j = 0; j < cols; j += 16) hwy::Prefetch(results.first + i * results.stride + j);
   }
 };
 
-// Where c comes from, and where it goes: partial results between the groups of a block, of lanes; results, of floats,
-// before the first and after the last.
-enum class Partials { kZero, kLanes, kResults };
-
-// c = step(a, b, c) for one group of K, rows of a chunk and the panel whose group is open. To be used in
-// round-toward-zero mode.
-template <typename L, Partials kFrom, Partials kTo>
+// to = step(a, b, from) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: from is 0.
+// Columns are whole vectors, up to kPanelCols. To be used in round-toward-zero mode.
+template <typename L, bool kFromZero>
 class GroupRun {
   using T = typename L::Value;
   using V = hn::Vec<hn::ScalableTag<T>>;
 
  public:
   GroupRun(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, const PackedPanels<L>& columns,
-           std::int64_t group, T* c, const Results& results)
-      : grid_(grid), bytes_(bytes), rows_(rows), group_(group), b_(columns.values()), c_(c), results_(results) {}
+           std::int64_t group, const Results& from, const Results& to, const ToFetch& ahead)
+      : grid_(grid),
+        bytes_(bytes),
+        rows_(rows),
+        group_(group),
+        b_(columns.values()),
+        from_(from),
+        to_(to),
+        ahead_(ahead) {}
 
   // The first `count` rows.
   HWY_INLINE void run(std::int64_t count) {
     count_ = count;
-    results_.fetch(0, std::min<std::int64_t>(kRows, count));
+    ahead_.fetch(0, std::min<std::int64_t>(kRows, count));
     std::int64_t i = 0;
 #if HWY_TARGET <= HWY_AVX2
     if (adds_apart() && bytes_.tabled() && grid_.step_k == kUsualStep) {
@@ -106,14 +111,9 @@ class GroupRun {
   // The step of FP8, in float lanes, or BF16 and FP16, in double ones, which is known to the compiler.
   static constexpr int kUsualStep = std::is_same_v<L, FloatLanes> ? 32 : 16;
 
-  template <Partials kWhere>
-  [[nodiscard]] HWY_INLINE auto strip_of(std::int64_t i, int part) const {
-    if constexpr (kWhere == Partials::kResults)
-      return results_.y + i * results_.stride + part * kVectors * kLanes;
-    else
-      return c_ + i * kPanelCols + part * kVectors * kLanes;
+  [[nodiscard]] static HWY_INLINE float* strip_of(const Results& results, std::int64_t i, int part) {
+    return results.first + i * results.stride + part * kVectors * kLanes;
   }
-  static constexpr bool kFromZero = kFrom == Partials::kZero;
   [[nodiscard]] const T* columns_of(int part) const { return b_ + part * kVectors * kLanes; }
 
   template <int kPair>
@@ -121,7 +121,7 @@ class GroupRun {
     constexpr std::int64_t kPlace = kPair * 2 * kLanes;
     const std::int64_t row = r * kVectors * kLanes;
     start_pair<kPair, kFromZero>(grid_, bytes_.largest_of(slot, r), bytes_.negative_of(slot, r), part,
-                                 strip_of<kFrom>(i + r, part) + kPlace,
+                                 strip_of(from_, i + r, part) + kPlace,
                                  to.magic.data() + (kKeepsMagic ? row + kPlace : 0), to.sum.data() + row + kPlace);
   }
 
@@ -160,15 +160,14 @@ class GroupRun {
         else
           magic = hn::BitCast(d, hn::OrAnd(half, hn::BitCast(u, acc[r][v]), exponent_mask));
         const auto sum = hn::Sub(acc[r][v], magic);
-        store_partial(hn::BitCast(d, hn::And(hn::BitCast(u, sum), result_mask)), d,
-                      strip_of<kTo>(i + r, part) + v * kLanes);
+        store_result(sum, result_mask, strip_of(to_, i + r, part) + v * kLanes);
       }
   }
 
   // kCount rows from row i on, one strip after the other.
   template <int kCount, int kStep>
   HWY_INLINE void add_rows(std::int64_t i) {
-    results_.fetch(i + kCount, std::min(i + 2 * kCount, count_));
+    ahead_.fetch(i + kCount, std::min(i + 2 * kCount, count_));
     bytes_.template find<kStep>(rows_, i, kCount, group_);
     for (int part = 0; part < kParts<T>; ++part) {
       start_rows<kCount>(0, i, part, starts_[0]);
@@ -199,7 +198,7 @@ class GroupRun {
     }
     start_rows<kRows>(0, 0, 0, starts_[0]);
     for (std::int64_t set = 0; set < sets; ++set) {
-      results_.fetch((set + 1) * kRows, std::min((set + 2) * kRows, count_));
+      ahead_.fetch((set + 1) * kRows, std::min((set + 2) * kRows, count_));
       multiply_set<0>(set, RowBytes(rows_, row_of(set + kSetsAhead), group_));
     }
   }
@@ -285,17 +284,18 @@ class GroupRun {
   const PackedRows<L>& rows_;
   std::int64_t group_;
   const T* b_;
-  T* c_;
-  Results results_;
+  Results from_;
+  Results to_;
+  ToFetch ahead_;
   std::int64_t count_ = 0;
   StripStart<T> starts_[2];
 };
 
-template <Partials kFrom, Partials kTo, typename L>
+template <bool kFromZero, typename L>
 HWY_NOINLINE void add_group(const Grid<L>& grid, GroupBytes<L>& bytes, const PackedRows<L>& rows, std::int64_t count,
-                            const PackedPanels<L>& columns, std::int64_t group, typename L::Value* c,
-                            const Results& results) {
-  GroupRun<L, kFrom, kTo>(grid, bytes, rows, columns, group, c, results).run(count);
+                            const PackedPanels<L>& columns, std::int64_t group, const Results& from, const Results& to,
+                            const ToFetch& ahead) {
+  GroupRun<L, kFromZero>(grid, bytes, rows, columns, group, from, to, ahead).run(count);
 }
 
 }  // namespace lastbit::numerics::HWY_NAMESPACE

@@ -131,28 +131,25 @@ class LanesOf {
 #endif
 };
 
-// Partial results, in lanes or in floats, which have all their bits.
+// A vector of c.
 template <typename D>
-HWY_INLINE hn::Vec<D> load_partial(D d, const float* from) {
+HWY_INLINE hn::Vec<D> load_result(D d, const float* from) {
   if constexpr (sizeof(hn::TFromD<D>) == sizeof(float))
     return hn::LoadU(d, from);
   else
     return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), from));
 }
-template <typename D>
-HWY_INLINE hn::Vec<D> load_partial(D d, const double* from) {
-  return hn::Load(d, from);
+
+// Truncated to what a result keeps: in round-toward-zero mode a conversion does so.
+HWY_INLINE void store_result(hn::Vec<hn::ScalableTag<float>> sum, hn::Vec<hn::ScalableTag<std::uint32_t>> result_mask,
+                             float* to) {
+  const hn::ScalableTag<float> d;
+  hn::StoreU(hn::BitCast(d, hn::And(hn::BitCast(hn::ScalableTag<std::uint32_t>(), sum), result_mask)), d, to);
 }
-template <typename D>
-HWY_INLINE void store_partial(hn::Vec<D> v, D d, float* to) {
-  if constexpr (sizeof(hn::TFromD<D>) == sizeof(float))
-    hn::StoreU(v, d, to);
-  else
-    hn::StoreU(hn::DemoteTo(hn::Rebind<float, D>(), v), hn::Rebind<float, D>(), to);
-}
-template <typename D>
-HWY_INLINE void store_partial(hn::Vec<D> v, D d, double* to) {
-  hn::Store(v, d, to);
+HWY_INLINE void store_result(hn::Vec<hn::ScalableTag<double>> sum, hn::Vec<hn::ScalableTag<std::uint64_t>> /*mask*/,
+                             float* to) {
+  const hn::Rebind<float, hn::ScalableTag<double>> f;
+  hn::StoreU(hn::DemoteTo(f, sum), f, to);
 }
 
 #if HWY_TARGET <= HWY_AVX3
@@ -227,9 +224,9 @@ HWY_INLINE hn::Vec<hn::ScalableTag<double>> truncated_sum(hn::Vec<hn::ScalableTa
 }
 
 // Two vectors of accumulators at their start: M + c + N. kFromZero: c is 0.
-template <int kPair, bool kFromZero, typename L, typename C, typename T>
+template <int kPair, bool kFromZero, typename L, typename T>
 HWY_INLINE void start_pair(const Grid<L>& grid, const std::uint8_t* largest, const std::uint8_t* negative,
-                           std::int64_t part, const C* HWY_RESTRICT c, T* /*magic*/, T* HWY_RESTRICT sum) {
+                           std::int64_t part, const float* HWY_RESTRICT c, T* /*magic*/, T* HWY_RESTRICT sum) {
   constexpr hn::ScalableTag<T> d;
   constexpr hn::RebindToUnsigned<decltype(d)> u;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
@@ -241,7 +238,7 @@ HWY_INLINE void start_pair(const Grid<L>& grid, const std::uint8_t* largest, con
     if constexpr (kFromZero) {
       hn::Store(hn::BitCast(d, hn::Add(power[v], to_magic)), d, sum + v * lanes);
     } else {
-      const auto before = load_partial(d, c + v * lanes);
+      const auto before = load_result(d, c + v * lanes);
       const auto power_c = select_bits(hn::Set(u, grid.exponent_mask), hn::BitCast(u, before), power[v]);
       // Words of doubles alike: the upper ones decide, and the lower ones are both N.
       const auto larger = hn::BitCast(u, hn::Max(hn::BitCast(kWords, power[v]), hn::BitCast(kWords, power_c)));
@@ -253,9 +250,9 @@ HWY_INLINE void start_pair(const Grid<L>& grid, const std::uint8_t* largest, con
 constexpr bool kKeepsMagic = true;
 
 // Two vectors of accumulators at their start: M, and M + c + N. kFromZero: c is 0.
-template <int kPair, bool kFromZero, typename L, typename C, typename T>
+template <int kPair, bool kFromZero, typename L, typename T>
 HWY_INLINE void start_pair(const Grid<L>& grid, const std::uint8_t* largest, const std::uint8_t* negative,
-                           std::int64_t part, const C* HWY_RESTRICT c, T* HWY_RESTRICT magic, T* HWY_RESTRICT sum) {
+                           std::int64_t part, const float* HWY_RESTRICT c, T* HWY_RESTRICT magic, T* HWY_RESTRICT sum) {
   constexpr hn::ScalableTag<T> d;
   constexpr hn::RebindToUnsigned<decltype(d)> u;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
@@ -271,7 +268,7 @@ HWY_INLINE void start_pair(const Grid<L>& grid, const std::uint8_t* largest, con
       hn::Store(hn::BitCast(d, m), d, magic + v * lanes);
       hn::Store(hn::BitCast(d, hn::Add(m, count[v])), d, sum + v * lanes);
     } else {
-      const auto before = load_partial(d, c + v * lanes);
+      const auto before = load_result(d, c + v * lanes);
       const auto power_c = hn::And(hn::BitCast(u, before), hn::Set(u, grid.exponent_mask));
       const auto larger = hn::BitCast(u, hn::Max(hn::BitCast(d, power[v]), hn::BitCast(d, power_c)));
       const auto m = hn::BitCast(d, hn::Add(larger, to_magic));

@@ -61,7 +61,7 @@ std::int64_t most_rows(const GemmOperands& operands) {
   constexpr std::size_t kMega = std::size_t{1} << 20;
   const std::size_t bytes = operands.a.bytes.size() + operands.b.bytes.size();
   if (HWY_TARGET > HWY_AVX3 || bytes < kMega || bytes >= 6 * kMega) return kChunkRows;
-  return bytes < 3 * kMega ? 80 : 88;
+  return bytes < 3 * kMega ? 80 : 104;
 }
 
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
@@ -96,7 +96,7 @@ class TileRun {
         rows_(problem.operands.a, chunk_rows_, block_k_, problem.rule.step_k),
         columns_(problem.operands.b, panels_, block_k_, problem.rule.step_k, grid_.beyond),
         bytes_(problem.rule.step_k, chunk_rows_),
-        c_(hwy::AllocateAligned<T>(static_cast<std::size_t>(panels_at_once_ * chunk_rows_ * kPanelCols))),
+        c_(hwy::AllocateAligned<float>(static_cast<std::size_t>(panels_at_once_ * chunk_rows_ * kPanelCols))),
         scale_a_(static_cast<std::size_t>(chunk_rows_), 1.0F),
         scale_b_(static_cast<std::size_t>(tile.cols), 1.0F),
         refused_rows_(static_cast<std::size_t>(tile.rows)),
@@ -152,97 +152,74 @@ class TileRun {
     const bool from_zero = promotes_ || k == 0;
     for (std::int64_t panel = 0; panel < panels_; panel += panels_at_once_) {
       const std::int64_t end = std::min(panel + panels_at_once_, panels_);
-      if (!from_zero)
-        for (std::int64_t p = panel; p < end; ++p)
-          if (!straight(p, length)) load_c(p, c_of(p - panel), row, rows);
-      for (std::int64_t p = panel; p < end; ++p) add_panel(p, c_of(p - panel), row, rows, length, from_zero);
+      for (std::int64_t p = panel; p < end; ++p) {
+        const Results partial{c_.get() + (p - panel) * chunk_rows_ * kPanelCols, kPanelCols};
+        if (!from_zero && !straight(p)) load_partial(p, partial, row, rows);
+        add_panel(p, partial, row, rows, length, from_zero);
+      }
       for (std::int64_t p = panel; p < end; ++p)
-        if (!straight(p, length)) store_c(p, c_of(p - panel), row, rows, k == 0);
+        if (!straight(p)) store_partial(p, c_.get() + (p - panel) * chunk_rows_ * kPanelCols, row, rows, k == 0);
     }
   }
 
   [[nodiscard]] std::int64_t cols_of(std::int64_t panel) const {
     return std::min(kPanelCols, tile_.cols - panel * kPanelCols);
   }
-
-  // Whether the first group of a block takes c straight from y, and the last one gives it back: for that the panel must
-  // be whole, and these be two groups.
-  [[nodiscard]] bool straight(std::int64_t panel, std::int64_t length) const {
-    return !promotes_ && cols_of(panel) == kPanelCols && length > problem_.rule.step_k;
+  [[nodiscard]] Results results_of(std::int64_t panel, std::int64_t row) const {
+    return {tile_.y + row * tile_.stride + panel * kPanelCols, tile_.stride};
   }
 
-  // The lines of D are fetched with the groups that need them or, where they are promoted, with the one before.
-  void add_panel(std::int64_t panel, T* c, std::int64_t row, std::int64_t rows, std::int64_t length, bool from_zero) {
-    constexpr auto kLanes = Partials::kLanes;
+  // Whether the first group of a block takes c straight from y, and the last one gives it back: for that the panel must
+  // be whole.
+  [[nodiscard]] bool straight(std::int64_t panel) const { return !promotes_ && cols_of(panel) == kPanelCols; }
+
+  // The lines of y are fetched with the groups that need them or, where they are promoted, with the one before.
+  void add_panel(std::int64_t panel, const Results& partial, std::int64_t row, std::int64_t rows, std::int64_t length,
+                 bool from_zero) {
     const std::int64_t groups = ceil_div(length, problem_.rule.step_k);
-    const bool to_results = straight(panel, length);
-    const bool from_results = to_results && !from_zero;
+    const Results y = results_of(panel, row);
     for (std::int64_t group = 0; group < groups; ++group) {
       const bool first = group == 0;
       const bool last = group + 1 == groups;
-      const Results results{tile_.y + row * tile_.stride + panel * kPanelCols, tile_.stride, cols_of(panel),
-                            last || (first && from_results)};
+      const Results from = first && straight(panel) ? y : partial;
+      const Results to = last && straight(panel) ? y : partial;
+      const ToFetch ahead{y, last || (first && straight(panel) && !from_zero) ? cols_of(panel) : 0};
       columns_.open(panel, group, refused_cols_.data() + panel * kPanelCols);
       bytes_.select(columns_, rows);
       const TowardZero mode;
-      const auto add = [&](auto kernel) { kernel(grid_, bytes_, rows_, rows, columns_, group, c, results); };
-      if (last && to_results)
-        add(add_group<kLanes, Partials::kResults, L>);
-      else if (first && from_results)
-        add(add_group<Partials::kResults, kLanes, L>);
-      else if (first && from_zero)
-        add(add_group<Partials::kZero, kLanes, L>);
+      if (first && from_zero)
+        add_group<true>(grid_, bytes_, rows_, rows, columns_, group, from, to, ahead);
       else
-        add(add_group<kLanes, kLanes, L>);
+        add_group<false>(grid_, bytes_, rows_, rows, columns_, group, from, to, ahead);
     }
   }
 
-  [[nodiscard]] T* c_of(std::int64_t i) { return c_.get() + i * chunk_rows_ * kPanelCols; }
-
-  HWY_NOINLINE void load_c(std::int64_t panel, T* c, std::int64_t row, std::int64_t rows) {
-    const hn::ScalableTag<T> d;
-    const hn::Rebind<float, decltype(d)> f;
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-    const std::int64_t cols = std::min(kPanelCols, tile_.cols - panel * kPanelCols);
-    for (std::int64_t i = 0; i < rows; ++i, c += kPanelCols) {
-      const float* y = tile_.y + (row + i) * tile_.stride + panel * kPanelCols;
-      std::int64_t j = 0;
-      for (; j + lanes <= cols; j += lanes) hn::Store(from_floats(hn::LoadU(f, y + j)), d, c + j);
-      for (; j < cols; ++j) c[j] = y[j];
-      std::fill(c + cols, c + kPanelCols, T{0});
+  // What y holds of a panel that is not whole.
+  HWY_NOINLINE void load_partial(std::int64_t panel, const Results& partial, std::int64_t row, std::int64_t rows) {
+    const std::int64_t cols = cols_of(panel);
+    const Results y = results_of(panel, row);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float* to = partial.first + i * partial.stride;
+      std::copy_n(y.first + i * y.stride, cols, to);
+      std::fill(to + cols, to + kPanelCols, 0.0F);
     }
   }
 
   // The chunk's results of one panel: to y as they are, or promoted; at first y is 0, whatever it holds.
-  HWY_NOINLINE void store_c(std::int64_t panel, const T* c, std::int64_t row, std::int64_t rows, bool first) {
-    const std::int64_t col = panel * kPanelCols;
-    const std::int64_t cols = std::min(kPanelCols, tile_.cols - col);
-    const float* scale_b = scale_b_.data() + col;
+  HWY_NOINLINE void store_partial(std::int64_t panel, const float* c, std::int64_t row, std::int64_t rows, bool first) {
+    const std::int64_t cols = cols_of(panel);
+    const float* scale_b = scale_b_.data() + panel * kPanelCols;
     for (std::int64_t i = 0; i < rows; ++i, c += kPanelCols) {
-      float* y = tile_.y + (row + i) * tile_.stride + col;
-      const float scale_a = scale_a_[static_cast<std::size_t>(i)];
-      std::int64_t j = 0;
-      if (!promotes_)
-        j = copy_vectors(c, cols, y);
-      else if (first)
-        j = promote_vectors<true>(c, cols, scale_a, scale_b, y);
-      else
-        j = promote_vectors<false>(c, cols, scale_a, scale_b, y);
-      for (; j < cols; ++j) {
-        const auto partial = static_cast<float>(c[j]);
-        const float before = first ? 0.0F : y[j];
-        y[j] = promotes_ ? promote(problem_.promotion.order, partial, scale_a, scale_b[j], before) : partial;
+      float* y = results_of(panel, row + i).first;
+      if (!promotes_) {
+        std::copy_n(c, cols, y);
+        continue;
       }
+      const float scale_a = scale_a_[static_cast<std::size_t>(i)];
+      std::int64_t j = first ? promote_vectors<true>(c, cols, scale_a, scale_b, y)
+                             : promote_vectors<false>(c, cols, scale_a, scale_b, y);
+      for (; j < cols; ++j) y[j] = promote(problem_.promotion.order, c[j], scale_a, scale_b[j], first ? 0.0F : y[j]);
     }
-  }
-
-  static HWY_INLINE std::int64_t copy_vectors(const T* c, std::int64_t cols, float* y) {
-    const hn::ScalableTag<T> d;
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-    std::int64_t j = 0;
-    for (; j + lanes <= cols; j += lanes)
-      hn::StoreU(to_floats(hn::Load(d, c + j)), hn::Rebind<float, decltype(d)>(), y + j);
-    return j;
   }
 
   template <typename F, typename V>
@@ -263,37 +240,21 @@ class TileRun {
 
   // promote() on whole vectors; the number of columns done: none where FMA would be two roundings.
   template <bool kFirst>
-  HWY_INLINE std::int64_t promote_vectors(const T* c, std::int64_t cols, float scale_a, const float* scale_b,
+  HWY_INLINE std::int64_t promote_vectors(const float* c, std::int64_t cols, float scale_a, const float* scale_b,
                                           float* y) {
 #if HWY_NATIVE_FMA
-    const hn::ScalableTag<T> d;
-    const hn::Rebind<float, decltype(d)> f;
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    const hn::ScalableTag<float> f;
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(f));
     std::int64_t j = 0;
     for (; j + lanes <= cols; j += lanes) {
       const auto before = kFirst ? hn::Zero(f) : hn::LoadU(f, y + j);
-      hn::StoreU(promoted(f, to_floats(hn::Load(d, c + j)), scale_a, scale_b + j, before), f, y + j);
+      hn::StoreU(promoted(f, hn::LoadU(f, c + j), scale_a, scale_b + j, before), f, y + j);
     }
     return j;
 #else
     (void)c, (void)cols, (void)scale_a, (void)scale_b, (void)y;
     return 0;
 #endif
-  }
-
-  template <typename V>
-  static HWY_INLINE auto to_floats(V v) {
-    if constexpr (sizeof(T) == sizeof(float))
-      return v;
-    else
-      return hn::DemoteTo(hn::Rebind<float, hn::ScalableTag<double>>(), v);
-  }
-  template <typename V>
-  static HWY_INLINE auto from_floats(V v) {
-    if constexpr (sizeof(T) == sizeof(float))
-      return v;
-    else
-      return hn::PromoteTo(hn::ScalableTag<double>(), v);
   }
 
   // When one interval covers K: y holds the partial.
@@ -325,9 +286,9 @@ class TileRun {
   PackedRows<L> rows_;
   PackedPanels<L> columns_;
   GroupBytes<L> bytes_;
-  hwy::AlignedFreeUniquePtr<T[]> c_;  // [panels at once, rows of a chunk, kPanelCols]
-  std::vector<float> scale_a_;        // [rows of a chunk]
-  std::vector<float> scale_b_;        // [columns of the tile]
+  hwy::AlignedFreeUniquePtr<float[]> c_;  // [panels at once, rows of a chunk, kPanelCols]
+  std::vector<float> scale_a_;            // [rows of a chunk]
+  std::vector<float> scale_b_;            // [columns of the tile]
   std::vector<std::uint8_t> refused_rows_;
   std::vector<std::uint8_t> refused_cols_;
 };
