@@ -116,21 +116,23 @@ class GroupRun {
   }
   [[nodiscard]] const T* columns_of(int part) const { return b_ + part * kVectors * kLanes; }
 
+  // Of the r-th row of those whose bytes are in a slot; c: the strip's first row.
   template <int kPair>
-  HWY_INLINE void start(int slot, int r, std::int64_t i, int part, StripStart<T>& to) {
+  HWY_INLINE void start(int slot, int r, int part, const float* c, StripStart<T>& to) {
     constexpr std::int64_t kPlace = kPair * 2 * kLanes;
     const std::int64_t row = r * kVectors * kLanes;
     start_pair<kPair, kFromZero>(grid_, bytes_.largest_of(slot, r), bytes_.negative_of(slot, r), part,
-                                 strip_of(from_, i + r, part) + kPlace,
-                                 to.magic.data() + (kKeepsMagic ? row + kPlace : 0), to.sum.data() + row + kPlace);
+                                 c + r * from_.stride + kPlace, to.magic.data() + (kKeepsMagic ? row + kPlace : 0),
+                                 to.sum.data() + row + kPlace);
   }
 
   template <int kCount>
   HWY_INLINE void start_rows(int slot, std::int64_t i, int part, StripStart<T>& to) {
+    const float* c = strip_of(from_, i, part);
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r) {
-      start<0>(slot, r, i, part, to);
-      if constexpr (kPairs > 1) start<1>(slot, r, i, part, to);
+      start<0>(slot, r, part, c, to);
+      if constexpr (kPairs > 1) start<1>(slot, r, part, c, to);
     }
   }
 
@@ -150,6 +152,7 @@ class GroupRun {
     const auto result_mask = hn::Set(u, grid_.result_mask);
     const auto exponent_mask = hn::Set(u, grid_.exponent_mask);
     const auto half = hn::Set(u, grid_.half);
+    float* to = strip_of(to_, i, part);
 #pragma GCC unroll 8
     for (int r = 0; r < kCount; ++r)
 #pragma GCC unroll 8
@@ -160,7 +163,7 @@ class GroupRun {
         else
           magic = hn::BitCast(d, hn::OrAnd(half, hn::BitCast(u, acc[r][v]), exponent_mask));
         const auto sum = hn::Sub(acc[r][v], magic);
-        store_result(sum, result_mask, strip_of(to_, i + r, part) + v * kLanes);
+        store_result(sum, result_mask, to + r * to_.stride + v * kLanes);
       }
   }
 
@@ -223,17 +226,17 @@ class GroupRun {
   }
 
   template <int kFirst, int kEnd, int kPart>
-  HWY_INLINE void start_jobs(int slot, std::int64_t i, StripStart<T>& to) {
+  HWY_INLINE void start_jobs(int slot, const float* c, StripStart<T>& to) {
     if constexpr (kFirst < kEnd) {
-      start<kFirst % kPairs>(slot, kFirst / kPairs, i, kPart, to);
-      start_jobs<kFirst + 1, kEnd, kPart>(slot, i, to);
+      start<kFirst % kPairs>(slot, kFirst / kPairs, kPart, c, to);
+      start_jobs<kFirst + 1, kEnd, kPart>(slot, c, to);
     }
   }
 
   // What is worked on while a strip is multiplied.
   struct Meanwhile {
     int slot;        // the strip that comes next: of its rows' bytes,
-    std::int64_t i;  // its first row,
+    const float* c;  // what it starts from,
     StripStart<T>& start;
     int ahead_slot;  // and the rows that are looked up
     RowBytes ahead;
@@ -246,7 +249,7 @@ class GroupRun {
     if constexpr (kBlock < kBlocks) {
       add_quad<kRows, true>(a + kBlock * 4, stride, b + kBlock * 4 * kPanelCols, acc);
       start_jobs<kStartJobs * kBlock / kBlocks, kStartJobs*(kBlock + 1) / kBlocks, (kPart + 1) % kParts<T>>(
-          other.slot, other.i, other.start);
+          other.slot, other.c, other.start);
       if constexpr (!kLooksUpFirst<L> && kPart < kLookParts) {
         constexpr int kPlace = kPart * kBlocks + kBlock;
         constexpr int kPlaces = kLookParts * kBlocks;
@@ -265,7 +268,8 @@ class GroupRun {
       const std::int64_t next_set = kPart + 1 < kParts<T> ? set : set + 1;
       const int ahead_slot = slot_of(set + kSetsAhead);
       const StripStart<T>& current = starts_[strip % 2];
-      const Meanwhile other{slot_of(next_set), row_of(next_set), starts_[(strip + 1) % 2], ahead_slot, ahead};
+      const Meanwhile other{slot_of(next_set), strip_of(from_, row_of(next_set), (kPart + 1) % kParts<T>),
+                            starts_[(strip + 1) % 2], ahead_slot, ahead};
       V acc[kRows][kVectors];
       load<kRows>(current, acc);
       multiply_blocks<kPart, 0>(rows_.values_of(i, group_), rows_.stride, columns_of(kPart), other, acc);
