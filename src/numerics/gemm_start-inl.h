@@ -153,10 +153,10 @@ HWY_INLINE void store_result(hn::Vec<hn::ScalableTag<double>> sum, hn::Vec<hn::S
 }
 
 #if HWY_TARGET <= HWY_AVX3
-// With AVX-512 M is found again at the end, from the sum's exponent.
+// M is found again at the end, from the sum's exponent.
 constexpr bool kKeepsMagic = false;
 
-// Likewise, but both at once: 2^E + N units in its last place.
+// Vectors of lanes from the bytes of E and N at once: 2^E + N units in its last place.
 template <typename L>
 class PowersAndCounts {
   using T = typename L::Value;

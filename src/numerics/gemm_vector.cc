@@ -9,7 +9,8 @@
 //   float lanes:  8-bit products (E4M3, E5M2), F <= 13, results of 13 bits: t = 16, 8 + 16 <= 24 bits;
 //   double lanes: products of up to 22 bits, F <= 28, results of 23 bits: t = F + 3, 22 + 31 <= 53 bits.
 // Products are exact, so a multiplication and an addition do what an FMA does where there is none. c enters likewise:
-// it has 14 (24) bits; c (1 + 2^-t) rounded toward zero still lies strictly beyond c.
+// it has 14 (24) bits; c (1 + 2^-t) rounded toward zero still lies strictly beyond c. With AVX-512, whose instructions
+// say how they round, c is added as it is, rounded up where it is negative.
 // |acc - M| stays below (4 * 32 + 2) 2^E, far below M / 3: the last place never moves.
 //
 // Zeros (of both signs) are stored as a tiny positive number z whose products lie below every grid's step: they are
