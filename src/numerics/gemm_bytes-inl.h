@@ -67,8 +67,7 @@ class GroupBytes {
         slots_(kLooksUpFirst<L> ? rows / kRows : 2),
         pairs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 2 * kPairLines * kHalfCols))),
         counts_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kSignLines * kHalfCols))),
-        largest_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots_ * kRows * kPanelCols))),
-        negative_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots_ * kRows * kPanelCols))) {}
+        of_rows_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots_ * kRows * 2 * kPanelCols))) {}
 
   // The group that find() is for is the one that is open; how many rows will be asked for.
   void select(const PackedPanels<L>& columns, std::int64_t rows) {
@@ -158,8 +157,10 @@ class GroupBytes {
   }
 
   // Of the r-th row that was asked for, [kPanelCols] each.
-  [[nodiscard]] std::uint8_t* largest_of(int slot, int r) { return largest_.get() + (slot * kRows + r) * kPanelCols; }
-  [[nodiscard]] std::uint8_t* negative_of(int slot, int r) { return negative_.get() + (slot * kRows + r) * kPanelCols; }
+  [[nodiscard]] std::uint8_t* largest_of(int slot, int r) {
+    return of_rows_.get() + (slot * kRows + r) * 2 * kPanelCols;
+  }
+  [[nodiscard]] std::uint8_t* negative_of(int slot, int r) { return largest_of(slot, r) + kPanelCols; }
 
  private:
   using V = hn::Vec<decltype(kBytes)>;
@@ -291,9 +292,8 @@ class GroupBytes {
   bool tabled_ = false;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> pairs_;   // [step_k / 2, kPairLines, kHalfCols]
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> counts_;  // [step_k / 4, kSignLines, kHalfCols]
-  // Two slots, that one may be filled while the other is read, or as many as a chunk has.
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> largest_;          // [slots, kRows, kPanelCols]
-  hwy::AlignedFreeUniquePtr<std::uint8_t[]> negative_;         // [slots, kRows, kPanelCols]
+  // E and N. Two slots, that one may be filled while the other is read, or as many as a chunk has.
+  hwy::AlignedFreeUniquePtr<std::uint8_t[]> of_rows_;          // [slots, kRows, 2, kPanelCols]
   HWY_ALIGN std::array<std::uint8_t, kRows * kHalfCols> far_;  // not 0 (top bit) where a row's tables have no bit
   // Of the panel's group.
   const std::uint8_t* exponents_ = nullptr;
