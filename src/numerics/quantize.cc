@@ -35,8 +35,8 @@ struct TileScale {
   float factor;  // of x, by QuantizeRule::method: a divisor or a multiplier
 };
 
-TileScale scale_of(float amax, const QuantizeRule& rule) {
-  const float largest = largest_number(rule.format);
+// `largest`: the format's largest number.
+TileScale scale_of(float amax, const QuantizeRule& rule, float largest) {
   if (rule.zero_block == ZeroBlock::kEpsilon) amax = std::max(amax, rule.amax_epsilon);
   float scale = amax / largest;
   if (scale == 0) return {1, 1};  // amax is 0, or so small that no scale stands for it
@@ -74,9 +74,10 @@ struct Lines {
 // From magnitudes (bit patterns) of the tiles of one row of tiles to their scales, and the factors of x. False if one
 // is not finite.
 bool choose_scales(std::span<const std::uint32_t> magnitudes, const QuantizeRule& rule, float* scales, float* factors) {
+  const float largest = largest_number(rule.format);
   for (const std::uint32_t magnitude : magnitudes) {
     if (magnitude >= kInfinityBits) return false;
-    const TileScale scale = scale_of(std::bit_cast<float>(magnitude), rule);
+    const TileScale scale = scale_of(std::bit_cast<float>(magnitude), rule, largest);
     *scales++ = scale.scale;
     *factors++ = scale.factor;
   }
@@ -316,7 +317,7 @@ DelayedScaling::DelayedScaling(const QuantizeRule& rule, std::size_t history_len
 
 float DelayedScaling::scale() const {
   const float amax = *std::ranges::max_element(history_);
-  return amax == 0 ? 1 : scale_of(amax, rule_).scale;
+  return amax == 0 ? 1 : scale_of(amax, rule_, largest_number(rule_.format)).scale;
 }
 
 void DelayedScaling::end_step(float amax) {
