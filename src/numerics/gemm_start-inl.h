@@ -207,7 +207,8 @@ HWY_INLINE V select_bits(V mask, V yes, V no) {
   return V{_mm512_ternarylogic_epi64(mask.raw, yes.raw, no.raw, 0xca)};
 }
 
-// M + c, truncated toward zero to M's last place.
+// M + c, truncated toward zero to M's last place. Both sums name their rounding: GCC takes a plain one and a masked one
+// for the same.
 HWY_INLINE hn::Vec<hn::ScalableTag<float>> truncated_sum(hn::Vec<hn::ScalableTag<float>> m,
                                                          hn::Vec<hn::ScalableTag<float>> c) {
   const __mmask16 negative = _mm512_movepi32_mask(_mm512_castps_si512(c.raw));
