@@ -64,10 +64,9 @@ class GroupBytes {
  public:
   GroupBytes(int step_k, std::int64_t rows)
       : step_k_(step_k),
-        slots_(kLooksUpFirst<L> ? rows / kRows : 2),
         pairs_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 2 * kPairLines * kHalfCols))),
         counts_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(step_k / 4 * kSignLines * kHalfCols))),
-        of_rows_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots_ * kRows * 2 * kPanelCols))) {}
+        of_rows_(hwy::AllocateAligned<std::uint8_t>(static_cast<std::size_t>(slots(rows) * kRows * 2 * kPanelCols))) {}
 
   // The group that find() is for is the one that is open; how many rows will be asked for.
   void select(const PackedPanels<L>& columns, std::int64_t rows) {
@@ -166,6 +165,9 @@ class GroupBytes {
   using V = hn::Vec<decltype(kBytes)>;
 
   static constexpr int kQuadsAtOnce = 3;  // whose counts fit four bits
+
+  // For chunks of so many rows: two, that one may be filled while the other is read, or all that a chunk needs.
+  static constexpr std::int64_t slots(std::int64_t rows) { return kLooksUpFirst<L> ? rows / kRows : 2; }
 
   // Bits s to 3 as s, none as 0xff.
   static HWY_INLINE V distance(V bits) {
@@ -288,11 +290,10 @@ class GroupBytes {
   }
 
   int step_k_;
-  std::int64_t slots_;
   bool tabled_ = false;
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> pairs_;   // [step_k / 2, kPairLines, kHalfCols]
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> counts_;  // [step_k / 4, kSignLines, kHalfCols]
-  // E and N. Two slots, that one may be filled while the other is read, or as many as a chunk has.
+  // E and N.
   hwy::AlignedFreeUniquePtr<std::uint8_t[]> of_rows_;          // [slots, kRows, 2, kPanelCols]
   HWY_ALIGN std::array<std::uint8_t, kRows * kHalfCols> far_;  // not 0 (top bit) where a row's tables have no bit
   // Of the panel's group.

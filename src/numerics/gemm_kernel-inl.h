@@ -70,7 +70,7 @@ struct ToFetch {
 };
 
 // to = step(a, b, from) for one group of K, rows of a chunk and the panel whose group is open; kFromZero: from is 0.
-// Columns are whole vectors, up to kPanelCols. To be used in round-toward-zero mode.
+// Both have kPanelCols columns. To be used in round-toward-zero mode.
 template <typename L, bool kFromZero>
 class GroupRun {
   using T = typename L::Value;

@@ -59,10 +59,10 @@ namespace hn = hwy::HWY_NAMESPACE;
 constexpr std::int64_t kChunkRows = 132;  // a multiple of every kRows
 
 std::int64_t most_rows(const GemmOperands& operands) {
-  constexpr std::size_t kMega = std::size_t{1} << 20;
+  constexpr std::size_t kMiB = std::size_t{1} << 20;
   const std::size_t bytes = operands.a.bytes.size() + operands.b.bytes.size();
-  if (HWY_TARGET > HWY_AVX3 || bytes < kMega || bytes >= 6 * kMega) return kChunkRows;
-  return bytes < 3 * kMega ? 80 : 104;
+  if (HWY_TARGET > HWY_AVX3 || bytes < kMiB || bytes >= 6 * kMiB) return kChunkRows;
+  return bytes < 3 * kMiB ? 80 : 104;
 }
 
 constexpr std::int64_t kChainBlock = 128;  // elements of K packed at a time when nothing is promoted
