@@ -11,8 +11,8 @@ namespace lastbit::sim::network {
 // Parts of a network that have no link in common.
 struct Components {
   std::vector<std::vector<std::uint32_t>> flows;  // of each component, in rising order
-  std::vector<std::uint32_t> local_link;          // number of each link within its component
-  std::vector<std::uint32_t> links;               // number of links of each component
+  std::vector<std::vector<std::uint32_t>> links;  // of each component
+  std::vector<std::uint32_t> local_link;          // place of each link among those of its component
 };
 
 [[nodiscard]] Components find_components(std::size_t num_links, const FlowList& flows);

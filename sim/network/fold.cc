@@ -53,8 +53,13 @@ class Numbering {
 class Refinement {
  public:
   Refinement(const LinkList& links, const FlowList& flows, const Prepared& prepared)
-      : flows_(flows), prepared_(prepared), colour_(links.size()), sum_(links.size()), used_(links.size()) {
-    for (std::size_t link = 0; link < links.size(); ++link) colour_[link] = mix(bits(links.capacity[link]));
+      : flows_(flows),
+        prepared_(prepared),
+        colour_(links.size()),
+        mixed_(links.size()),
+        sum_(links.size()),
+        used_(links.size()) {
+    for (std::size_t link = 0; link < links.size(); ++link) colour(link, mix(bits(links.capacity[link])));
   }
 
   // Refines until the partition of the links stands. False when it is too fine to be of use.
@@ -72,26 +77,40 @@ class Refinement {
   [[nodiscard]] bool used(std::size_t link) const { return used_[link] != 0; }
   [[nodiscard]] std::uint64_t link_colour(std::size_t link) const { return colour_[link]; }
 
-  // A function of what the flow is and of the colours of its links, whatever their order.
-  [[nodiscard]] std::uint64_t flow_colour(std::size_t flow) const {
-    std::uint64_t sum = 0;
-    for (const std::uint32_t link : flows_.route(flow)) sum += mix(colour_[link]);
-    std::uint64_t colour = mix(mix(bits(flows_.bytes(flow))) ^ bits(prepared_.active_s[flow]));
-    if (!prepared_.weight.empty()) colour = mix(colour ^ bits(prepared_.weight[flow]));
-    return mix(colour ^ sum);
+  // Calls with each flow and its colour: a function of what the flow is and of the colours of its links, whatever
+  // their order.
+  template <typename Call>
+  void each_flow(Call&& call) const {
+    double bytes = 0;
+    double active_s = 0;
+    std::uint64_t own = 0;
+    for (std::size_t flow = 0; flow < flows_.size(); ++flow) {
+      if (flow == 0 || flows_.bytes(flow) != bytes || prepared_.active_s[flow] != active_s) {  // most are as the last
+        bytes = flows_.bytes(flow);
+        active_s = prepared_.active_s[flow];
+        own = mix(mix(bits(bytes)) ^ bits(active_s));
+      }
+      std::uint64_t sum = prepared_.weight.empty() ? own : mix(own ^ bits(prepared_.weight[flow]));
+      for (const std::uint32_t link : flows_.route(flow)) sum += mixed_[link];
+      call(flow, mix(sum));
+    }
   }
 
  private:
+  void colour(std::size_t link, std::uint64_t value) {
+    colour_[link] = value;
+    mixed_[link] = mix(value);
+  }
+
   void refine() {
     std::fill(sum_.begin(), sum_.end(), 0);
-    for (std::size_t flow = 0; flow < flows_.size(); ++flow) {
-      const std::uint64_t colour = mix(flow_colour(flow));
+    each_flow([this](std::size_t flow, std::uint64_t its) {
       for (const std::uint32_t link : flows_.route(flow)) {
-        sum_[link] += colour;
+        sum_[link] += its;
         used_[link] = 1;
       }
-    }
-    for (std::size_t link = 0; link < sum_.size(); ++link) colour_[link] = mix(colour_[link] ^ mix(sum_[link]));
+    });
+    for (std::size_t link = 0; link < sum_.size(); ++link) colour(link, mix(colour_[link] ^ mix(sum_[link])));
   }
 
   std::size_t count() {
@@ -108,6 +127,7 @@ class Refinement {
   const FlowList& flows_;
   const Prepared& prepared_;
   std::vector<std::uint64_t> colour_;
+  std::vector<std::uint64_t> mixed_;  // mix() of those
   std::vector<std::uint64_t> sum_;
   std::vector<std::uint8_t> used_;
   std::size_t num_used_ = 0;
@@ -154,15 +174,15 @@ std::optional<Folding> fold(const LinkList& links, const FlowList& flows, const 
   Folding folding;
   Numbering flow_classes;
   folding.class_of_flow.resize(flows.size());
-  for (std::size_t flow = 0; flow < flows.size(); ++flow) {
-    const std::uint32_t its = flow_classes.number(refinement.flow_colour(flow));
+  refinement.each_flow([&](std::size_t flow, std::uint64_t colour) {
+    const std::uint32_t its = flow_classes.number(colour);
     folding.class_of_flow[flow] = its;
     if (its == folding.first_flow.size()) {
       folding.first_flow.push_back(static_cast<std::uint32_t>(flow));
       folding.flows_in_class.push_back(0);
     }
     ++folding.flows_in_class[its];
-  }
+  });
   if (2 * folding.first_flow.size() > flows.size()) return std::nullopt;
   Numbering link_classes;
   folding.class_of_link.assign(links.size(), Folding::kUnused);

@@ -38,6 +38,7 @@ void MaxMin::reserve(std::size_t flows, std::size_t links_of_all_routes) {
   weight_.reserve(flows);
   begun_.reserve(flows);
   routes_.reserve(links_of_all_routes);
+  for (std::vector<std::uint32_t>& list : on_link_) list.reserve(links_of_all_routes / on_link_.size());
 }
 
 std::uint32_t MaxMin::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
@@ -128,7 +129,7 @@ void MaxMin::fill() {
 
 // The position in the order from which on links are to be filled again.
 std::size_t MaxMin::first_to_redo() {
-  if (fills_ % kFillsBetweenRefreshes == 0) return 0;
+  if (order_.empty() || fills_ % kFillsBetweenRefreshes == 0) return 0;
   double level = redo_level_;
   for (const std::uint32_t number : begun_)
     for (const std::uint32_t link : route_of(flows_[number]))
@@ -287,6 +288,7 @@ void MaxMin::freeze_link(std::uint32_t number, double level) {
   }
   group.resize(kept);
   if (state.open > 0) {
+    group.reserve(kept + state.open);
     std::erase_if(on_link_[number], [&](std::uint32_t flow) {
       if (flows_[flow].state != State::kOpen) return flows_[flow].state == State::kDone;
       freeze_flow(flow, state);

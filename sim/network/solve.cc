@@ -71,8 +71,9 @@ void play_arrivals(const Problem& problem, const Components& components, const s
     }
     for (; next < arrivals.size() && problem.begin_s[arrivals[next]] == arrives_s && arrives_s <= completes_s; ++next) {
       const std::uint32_t flow = arrivals[next];
-      route.clear();
-      for (const std::uint32_t link : flows.route(flow)) route.push_back(components.local_link[link]);
+      const auto links = flows.route(flow);
+      route.resize(links.size());
+      for (std::size_t i = 0; i < links.size(); ++i) route[i] = components.local_link[links[i]];
       sharing.begin({flows.bytes(flow), problem.weight.empty() ? 1 : problem.weight[flow],
                      problem.count.empty() ? 1 : problem.count[flow]},
                     route, arrives_s);
@@ -89,12 +90,10 @@ void play(const Problem& problem, const Components& components, std::size_t comp
   const auto earlier = [&problem](std::uint32_t a, std::uint32_t b) { return problem.begin_s[a] < problem.begin_s[b]; };
   if (!std::is_sorted(arrivals.begin(), arrivals.end(), earlier))
     std::stable_sort(arrivals.begin(), arrivals.end(), earlier);
-  std::vector<double> capacity(components.links[component]);
+  std::vector<double> capacity;
+  for (const std::uint32_t link : components.links[component]) capacity.push_back(problem.capacity[link]);
   std::size_t crossed = 0;
-  for (const std::uint32_t flow : members) {
-    for (const std::uint32_t link : flows.route(flow)) capacity[components.local_link[link]] = problem.capacity[link];
-    crossed += flows.route(flow).size();
-  }
+  for (const std::uint32_t flow : members) crossed += flows.route(flow).size();
 
   if (!recorder && problem.weight.empty() && each_is_one(problem, members)) {
     const CrossbarPorts ports = crossbar_ports(flows, members, components.local_link, capacity);
