@@ -48,7 +48,7 @@ std::uint32_t Crossbar::begin(const SharedFlow& flow, std::span<const std::uint3
 
 double Crossbar::next_completion_s() {
   if (stale_) settle();
-  return least(clocks_.finish_s.data(), clocks_.finish_s.size());
+  return next_completion_s_;
 }
 
 void Crossbar::complete(std::vector<std::uint32_t>& done) {
@@ -115,7 +115,7 @@ void Crossbar::settle() {
     rescanned_[link] = false;
   }
   rescans_.clear();
-  advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
+  next_completion_s_ = advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
 }
 
 CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -55,6 +56,7 @@ class Crossbar {
   std::vector<Begun> begun_;
   std::uint32_t flows_ = 0;
   double now_s_ = 0;
+  double next_completion_s_ = std::numeric_limits<double>::infinity();
   bool stale_ = false;
 };
 

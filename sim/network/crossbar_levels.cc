@@ -68,6 +68,7 @@ void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
   set_owner(pair, false);
   own(pair.owner, -1);
   state_.residual[pair.other] += state_.level[pair.owner];
+  state_.risen.insert(state_.risen.end(), {pair.other, pair.owner});
   state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
 }
 
@@ -75,6 +76,7 @@ void CrossbarLevels::update() {
   state_.moved.clear();
   if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
   update_levels(state_);
+  state_.risen.clear();
   state_.first_changed = links();
 }
 

@@ -18,7 +18,8 @@ namespace lastbit::sim::network {
 // residuals, all of them at once, and a link that turns out to be full before its predecessor moves ahead of it, which
 // changes the owner of the one flow that they may share. (If the later of two links has a level below the earlier's
 // l, then also before the earlier took l for each flow in common: (r - k l) / (n - k) < l means r / n < l. So moving
-// ahead is right, one place at a time.)
+// ahead is right, one place at a time.) Where a flow ends, its links' levels rise; they first move back to where these
+// would stand if no other level changed, which leaves few to be moved ahead one by one.
 //
 // Links of both sides are numbered together; the second side begins at second_side().
 
@@ -35,6 +36,7 @@ struct CrossbarState {
   std::size_t words = 0;                // of a link in owns
   std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link across whose flow it owns
   std::vector<std::uint8_t> alive;      // [first side][second side]
+  std::vector<std::uint32_t> risen;     // links that the end of a flow left more to share
   std::size_t first_changed = 0;        // position before which order and levels are right
   std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // pairs (from, to) that changed places
 

@@ -72,9 +72,10 @@ std::size_t find_equal(const double* values, std::size_t begin, std::size_t coun
   return count;
 }
 
-void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
+double advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
   const hn::CappedTag<double, kCrossbarBlock> d;
   const auto now = hn::Set(d, now_s);
+  auto first = hn::Inf(d);
   for (std::size_t i = 0; i < clocks.level.size(); i += hn::Lanes(d)) {
     const auto before = hn::Load(d, &clocks.level[i]);
     const auto after = hn::Load(d, level + i);
@@ -89,9 +90,11 @@ void advance_clocks(CrossbarClocks& clocks, const double* level, const double* o
     hn::Store(hn::IfThenElse(moves, after, before), d, &clocks.level[i]);
     hn::Store(service_now, d, &clocks.service[i]);
     hn::Store(since_now, d, &clocks.service_s[i]);
-    const auto finish = hn::Add(since_now, hn::Div(left, after));
-    hn::Store(hn::IfThenElse(full, finish, hn::Inf(d)), d, &clocks.finish_s[i]);
+    const auto finish = hn::IfThenElse(full, hn::Add(since_now, hn::Div(left, after)), hn::Inf(d));
+    hn::Store(finish, d, &clocks.finish_s[i]);
+    first = hn::Min(first, finish);
   }
+  return hn::GetLane(hn::MinOfLanes(d, first));
 }
 
 // Whether a link is full before another that stands before it.
@@ -132,8 +135,24 @@ HWY_NOINLINE std::size_t move_ahead(CrossbarState& s, std::uint32_t link, std::s
   return at;
 }
 
+// Moves the link behind all that are full before it, by levels as they were.
+HWY_NOINLINE void move_back(CrossbarState& s, std::uint32_t link) {
+  std::size_t at = s.position[link];
+  for (; at + 1 < s.links(); ++at) {
+    const std::uint32_t next = s.order[at + 1];
+    if (s.owned[next] == 0) break;
+    if (s.owned[link] > 0 && s.level[next] * s.owned[link] >= s.residual[link]) break;
+    s.order[at] = next;
+    s.position[next] = static_cast<std::uint32_t>(at);
+    change_owner(s, link, next);
+  }
+  s.order[at] = link;
+  s.position[link] = static_cast<std::uint32_t>(at);
+}
+
 // By pointers: a store of a vector could change the arrays' places for all that the compiler knows.
 void update_levels(CrossbarState& s) {
+  for (const std::uint32_t link : s.risen) move_back(s, link);
   const std::size_t links = s.links();
   const std::size_t second_side = s.second_side();
   const std::size_t wide[2] = {s.width[0], s.width[1]};
@@ -189,8 +208,8 @@ double least(const double* values, std::size_t count) { return HWY_DYNAMIC_DISPA
 std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value) {
   return HWY_DYNAMIC_DISPATCH(find_equal)(values, begin, count, value);
 }
-void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
-  HWY_DYNAMIC_DISPATCH(advance_clocks)(clocks, level, owned, now_s);
+double advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
+  return HWY_DYNAMIC_DISPATCH(advance_clocks)(clocks, level, owned, now_s);
 }
 void update_levels(CrossbarState& state) { HWY_DYNAMIC_DISPATCH(update_levels)(state); }
 void refresh_residuals(CrossbarState& state) { HWY_DYNAMIC_DISPATCH(refresh_residuals)(state); }

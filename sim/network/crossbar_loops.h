@@ -27,8 +27,8 @@ struct CrossbarClocks {
   }
 };
 
-// Clocks of full links run at these levels from now on; finish_s follows.
-void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s);
+// Clocks of full links run at these levels from now on; finish_s follows. The least of it.
+[[nodiscard]] double advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s);
 
 // Puts the order and the levels from state.first_changed on right (crossbar_levels.h says how) and lists pairs that
 // changed places.
