@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/simgrid.h"
+#include "core/heap.h"
 #include "core/philox.h"
 #include "sim/cluster/cluster.h"
 #include "sim/network/collective.h"
@@ -25,6 +26,7 @@ namespace {
 
 // Links of 200 GB/s from leaf to spine carry what the leaf's NICs can; `tapered` ones of 50 GB/s a quarter of that.
 Fabric fat_tree(int gpus, bool tapered) {
+  core::keep_freed_memory();  // as the program does
   std::vector<std::string> settings{"network.fabric=fat-tree-2",        "network.planes=1",
                                     "network.nodes_per_leaf=8",         "network.spines=16",
                                     "network.switch_radix=128",         "network.nic_attainable=50 GB/s",
