@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "sim/network/crossbar_loops.h"
 
@@ -19,7 +20,7 @@ CrossbarClocks::CrossbarClocks(std::size_t links)
     : level(links, 0), service(links, 0), service_s(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
 
 Crossbar::Crossbar(const CrossbarPorts& ports)
-    : levels_(ports.first, ports.second), port_(ports.port), clocks_(levels_.links()) {
+    : levels_(ports.first, ports.second), port_(ports.port), clocks_(levels_.links()), inner_(ports.inner) {
   width_[1] = levels_.second_side();
   width_[0] = levels_.links() - width_[1];
   const std::size_t links = levels_.links();
@@ -37,18 +38,20 @@ double& Crossbar::finish(std::uint32_t owner, std::uint32_t other) {
 std::uint32_t Crossbar::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
   if (stale_ && now_s > now_s_) settle();  // before time goes on
   now_s_ = now_s;
-  const std::uint32_t from = port_[route[0]];
-  const std::uint32_t to = port_[route[1]] + static_cast<std::uint32_t>(width_[1]);
+  const std::uint32_t from = port_[route.front()];
+  const std::uint32_t to = port_[route.back()] + static_cast<std::uint32_t>(width_[1]);
   number_[from * width_[0] + to - width_[1]] = flows_;
   levels_.add(from, to);
   begun_.push_back({from, to, flow.bytes});
+  inner_.begin(from, to);
+  for (const std::uint32_t link : route.subspan(1, route.size() - 2)) inner_.cross(port_[link]);
   stale_ = true;
   return flows_++;
 }
 
 double Crossbar::next_completion_s() {
   if (stale_) settle();
-  return next_completion_s_;
+  return clocks_.first_s;
 }
 
 void Crossbar::complete(std::vector<std::uint32_t>& done) {
@@ -68,6 +71,7 @@ void Crossbar::complete(std::vector<std::uint32_t>& done) {
       const auto from = first ? link : static_cast<std::uint32_t>(i);
       const auto to = first ? static_cast<std::uint32_t>(i + width_[1]) : link;
       done.push_back(number_[from * width_[0] + to - width_[1]]);
+      inner_.end(done.back());
       levels_.remove(from, to);
     }
     look_again(link);
@@ -115,35 +119,47 @@ void Crossbar::settle() {
     rescanned_[link] = false;
   }
   rescans_.clear();
-  next_completion_s_ = advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
+  advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
+  inner_link_full_ = inner_link_full_ || inner_.overloaded(levels_);
 }
 
 CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,
                              std::span<const std::uint32_t> local_link, std::span<const double> capacity) {
-  constexpr std::uint32_t kNone = UINT32_MAX;
-  CrossbarPorts ports;
   if (members.size() < kFewestFlows) return {};
-  ports.port.assign(capacity.size(), kNone);
-  std::vector<std::uint8_t> side(capacity.size(), 2);
+  CrossbarPorts ports;
+  ports.port.assign(capacity.size(), 0);
+  std::vector<double>* const places[] = {&ports.first, &ports.second, &ports.inner};
+  std::vector<const std::vector<double>*> place_of(capacity.size(), nullptr);
+  const auto is_at = [&](std::uint32_t link, std::vector<double>* place) {
+    if (place_of[link] == nullptr) {
+      place_of[link] = place;
+      ports.port[link] = static_cast<std::uint32_t>(place->size());
+      place->push_back(capacity[link]);
+    }
+    return place_of[link] == place;
+  };
+  std::vector<std::size_t> last_crossed(capacity.size(), flows.size());  // flow that did
+  std::size_t other_sizes = 0;
+  double bytes = 0;
   for (const std::uint32_t flow : members) {
     const auto route = flows.route(flow);
-    if (route.size() != 2) return {};
-    for (std::uint8_t end = 0; end < 2; ++end) {
-      const std::uint32_t link = local_link[route[end]];
-      if (side[link] == 1 - end) return {};
-      if (side[link] == end) continue;
-      side[link] = end;
-      std::vector<double>& own = end == 0 ? ports.first : ports.second;
-      ports.port[link] = static_cast<std::uint32_t>(own.size());
-      own.push_back(capacity[link]);
+    if (route.size() < 2) return {};
+    for (std::size_t i = 0; i < route.size(); ++i) {
+      const std::uint32_t link = local_link[route[i]];
+      if (std::exchange(last_crossed[link], flow) == flow) return {};
+      if (!is_at(link, places[i == 0 ? 0 : i + 1 == route.size() ? 1 : 2])) return {};
     }
+    if (flows.bytes(flow) != bytes) ++other_sizes;
+    bytes = flows.bytes(flow);
   }
+  if (!ports.inner.empty() && 2 * other_sizes < members.size()) return {};
   if (std::max(ports.first.size(), ports.second.size()) > kMostPorts) return {};
   if (4 * members.size() < ports.first.size() * ports.second.size()) return {};
   std::vector<bool> taken(ports.first.size() * ports.second.size());
   for (const std::uint32_t flow : members) {
     const auto route = flows.route(flow);
-    const std::size_t pair = ports.port[local_link[route[0]]] * ports.second.size() + ports.port[local_link[route[1]]];
+    const std::size_t pair =
+        ports.port[local_link[route.front()]] * ports.second.size() + ports.port[local_link[route.back()]];
     if (taken[pair]) return {};
     taken[pair] = true;
   }

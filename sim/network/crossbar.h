@@ -1,37 +1,41 @@
-// Max-min sharing among the ports of one switch, where every flow leaves one port and enters another: what MaxMin does,
-// by loops over ports in place of lists of flows.
+// Max-min sharing where every flow leaves one port and enters another and nothing between them is full: what MaxMin
+// does, by loops over ports in place of lists of flows.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <vector>
 
 #include "sim/network/crossbar_levels.h"
 #include "sim/network/crossbar_loops.h"
 #include "sim/network/flow_list.h"
+#include "sim/network/inner_links.h"
 #include "sim/network/max_min.h"
 
 namespace lastbit::sim::network {
 
-// Which ends of routes are links of the first side and which of the second.
+// The links of a component by their place in routes: at the start, at the end, or between.
 struct CrossbarPorts {
   std::vector<double> first;  // capacities in B/s
   std::vector<double> second;
-  std::vector<std::uint32_t> port;  // of each link, by its number in the component: a number on its side
+  std::vector<double> inner;
+  std::vector<std::uint32_t> port;  // of each link, by its number in the component: a number among those of its place
 };
 
 // Completions of flows on a crossbar. It pays where most pairs of ports have a flow and sizes differ, so that
-// completions come one by one: each of them then moves the levels of a large part of all ports.
+// completions come one by one: each of them then moves the levels of a large part of all ports. Links between the ports
+// only have to carry the rates that these make; where one cannot, the answer is not this one.
 class Crossbar {
  public:
   explicit Crossbar(const CrossbarPorts& ports);
 
-  // As MaxMin's, for flows of weight and count 1 whose routes have two links: first side, second side.
+  // As MaxMin's, for flows of weight and count 1 whose routes go from the first side to the second.
   std::uint32_t begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s);
   [[nodiscard]] double next_completion_s();
   void complete(std::vector<std::uint32_t>& done);
+  // Whether a link between the ports cannot carry what it should, at some time up to now.
+  [[nodiscard]] bool inner_link_full() const { return inner_link_full_; }
 
  private:
   void settle();
@@ -54,15 +58,16 @@ class Crossbar {
     double bytes;
   };
   std::vector<Begun> begun_;
+  InnerLinks inner_;
+  bool inner_link_full_ = false;
   std::uint32_t flows_ = 0;
   double now_s_ = 0;
-  double next_completion_s_ = std::numeric_limits<double>::infinity();
   bool stale_ = false;
 };
 
-// The ports of a component, if it is one that a crossbar should serve: every route two links, each link on one side
-// only, no two flows between the same ports, a quarter of all pairs or more, and neither weights nor counts. Empty
-// sides otherwise.
+// The ports of a component, if it is one that a crossbar should serve: every route two links or more, each once, each
+// link in one place only, no two flows between the same ports, a quarter of all pairs or more, and neither weights nor
+// counts; with links between, half of the flows or more not as large as the one before. Empty sides otherwise.
 [[nodiscard]] CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,
                                            std::span<const std::uint32_t> local_link, std::span<const double> capacity);
 

@@ -60,6 +60,8 @@ class CrossbarLevels {
   // By link: levels; the number of flows that have it: of none, the link is not full.
   [[nodiscard]] const PortValues& level() const { return state_.level; }
   [[nodiscard]] const PortValues& owned() const { return state_.owned; }
+  // The link at a place of the order, in which levels of links that have flows never fall.
+  [[nodiscard]] std::uint32_t in_order(std::size_t place) const { return state_.order[place]; }
   [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {
     return state_.position[from] < state_.position[to];
   }

@@ -72,7 +72,7 @@ std::size_t find_equal(const double* values, std::size_t begin, std::size_t coun
   return count;
 }
 
-double advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
+void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
   const hn::CappedTag<double, kCrossbarBlock> d;
   const auto now = hn::Set(d, now_s);
   auto first = hn::Inf(d);
@@ -94,7 +94,7 @@ double advance_clocks(CrossbarClocks& clocks, const double* level, const double*
     hn::Store(finish, d, &clocks.finish_s[i]);
     first = hn::Min(first, finish);
   }
-  return hn::GetLane(hn::MinOfLanes(d, first));
+  clocks.first_s = hn::GetLane(hn::MinOfLanes(d, first));
 }
 
 // Whether a link is full before another that stands before it.
@@ -208,8 +208,8 @@ double least(const double* values, std::size_t count) { return HWY_DYNAMIC_DISPA
 std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value) {
   return HWY_DYNAMIC_DISPATCH(find_equal)(values, begin, count, value);
 }
-double advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
-  return HWY_DYNAMIC_DISPATCH(advance_clocks)(clocks, level, owned, now_s);
+void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s) {
+  HWY_DYNAMIC_DISPATCH(advance_clocks)(clocks, level, owned, now_s);
 }
 void update_levels(CrossbarState& state) { HWY_DYNAMIC_DISPATCH(update_levels)(state); }
 void refresh_residuals(CrossbarState& state) { HWY_DYNAMIC_DISPATCH(refresh_residuals)(state); }

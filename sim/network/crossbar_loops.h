@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 
 #include "sim/network/crossbar_levels.h"
 #include "sim/network/port_values.h"
@@ -20,6 +21,7 @@ struct CrossbarClocks {
   PortValues service_s;
   PortValues earliest;  // reading at which the first of the link's flows is done; infinity without one
   PortValues finish_s;  // when that is
+  double first_s = std::numeric_limits<double>::infinity();  // the least of finish_s
 
   explicit CrossbarClocks(std::size_t links);
   [[nodiscard]] double at(std::size_t link, double now_s) const {
@@ -27,8 +29,8 @@ struct CrossbarClocks {
   }
 };
 
-// Clocks of full links run at these levels from now on; finish_s follows. The least of it.
-[[nodiscard]] double advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s);
+// Clocks of full links run at these levels from now on; what is known of their flows' ends follows.
+void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s);
 
 // Puts the order and the levels from state.first_changed on right (crossbar_levels.h says how) and lists pairs that
 // changed places.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <type_traits>
 
 #include "core/parallel.h"
 #include "sim/network/components.h"
@@ -51,9 +52,10 @@ bool each_is_one(const Problem& problem, const std::vector<std::uint32_t>& membe
                                               [&problem](std::uint32_t flow) { return problem.count[flow] == 1; });
 }
 
-// Begins flows as they arrive, in the order of `arrivals`, and ends them as they are done.
+// Begins flows as they arrive, in the order of `arrivals`, and ends them as they are done. False if the sharing turns
+// out not to be for these flows.
 template <typename Sharing>
-void play_arrivals(const Problem& problem, const Components& components, const std::vector<std::uint32_t>& arrivals,
+bool play_arrivals(const Problem& problem, const Components& components, const std::vector<std::uint32_t>& arrivals,
                    Sharing& sharing, std::vector<double>& completion) {
   const FlowList& flows = problem.flows();
   std::vector<std::uint32_t> route;
@@ -61,9 +63,11 @@ void play_arrivals(const Problem& problem, const Components& components, const s
   std::size_t next = 0;  // arrivals are begun in order, so a flow's number in `sharing` is its place among them
   while (true) {
     const double completes_s = sharing.next_completion_s();
+    if constexpr (std::is_same_v<Sharing, Crossbar>)
+      if (sharing.inner_link_full()) return false;
     const double arrives_s =
         next < arrivals.size() ? problem.begin_s[arrivals[next]] : std::numeric_limits<double>::infinity();
-    if (completes_s == arrives_s && next == arrivals.size()) return;
+    if (completes_s == arrives_s && next == arrivals.size()) return true;
     if (completes_s <= arrives_s) {
       done.clear();
       sharing.complete(done);
@@ -99,8 +103,7 @@ void play(const Problem& problem, const Components& components, std::size_t comp
     const CrossbarPorts ports = crossbar_ports(flows, members, components.local_link, capacity);
     if (!ports.first.empty()) {
       Crossbar sharing(ports);
-      play_arrivals(problem, components, arrivals, sharing, completion);
-      return;
+      if (play_arrivals(problem, components, arrivals, sharing, completion)) return;
     }
   }
   MaxMin::Recorder local_recorder;
@@ -110,7 +113,7 @@ void play(const Problem& problem, const Components& components, std::size_t comp
     };
   MaxMin sharing(std::move(capacity), std::move(local_recorder));
   sharing.reserve(members.size(), crossed);
-  play_arrivals(problem, components, arrivals, sharing, completion);
+  (void)play_arrivals(problem, components, arrivals, sharing, completion);
 }
 
 std::vector<double> play_all(const Problem& problem, const Components& components, const Recorder& recorder) {

@@ -95,6 +95,65 @@ RC_GTEST_PROP(Crossbar, CompletionsAreThoseOfThePlainTwin, ()) {
   RC_ASSERT(worst_relative_difference(answer.completion_s, expected) < 1e-9);
 }
 
+// The same over leaves and spines, where links between the ports are full at some time or never.
+RC_GTEST_PROP(Crossbar, LinksBetweenThePortsCountWhenTheyAreFull, ()) {
+  const auto leaves = *rc::gen::inRange<std::uint32_t>(2, 4);
+  const std::uint32_t ports = 4 * leaves;
+  const auto spines = *rc::gen::inRange<std::uint32_t>(1, 4);
+  const auto inner_capacity = *rc::gen::element(1.0, 2.0, 3.0, 6.0, 100.0);
+  LinkList links;
+  FlowList flows;
+  for (std::uint32_t link = 0; link < 2 * ports; ++link) links.add(*rc::gen::inRange(1, 4), 0);
+  for (std::uint32_t link = 0; link < 2 * leaves * spines; ++link) links.add(inner_capacity, 0);
+  const int late = *rc::gen::inRange(0, 3);
+  for (std::uint32_t from = 0; from < ports; ++from)
+    for (std::uint32_t to = 0; to < ports; ++to) {
+      if (from == to || *rc::gen::inRange(0, 8) == 0) continue;
+      const double start_s = late == 0 ? 0 : *rc::gen::inRange(0, 20);
+      std::vector<std::uint32_t> route{from};
+      if (from / 4 != to / 4) {
+        const auto spine = *rc::gen::inRange<std::uint32_t>(0, spines);
+        route.push_back(2 * ports + from / 4 * spines + spine);
+        route.push_back(2 * ports + (leaves + to / 4) * spines + spine);
+      }
+      route.push_back(ports + to);
+      flows.add(start_s, *rc::gen::inRange(0, 30), route);
+    }
+  const std::vector<double> expected = progressive_filling(links, flows, Sharing::kMaxMin);
+  const Answer answer = solve(links, flows, {.fold = false});
+  RC_ASSERT(worst_relative_difference(answer.completion_s, expected) < 1e-9);
+}
+
+TEST(InnerLinks, AreOverloadedByMoreThanTheyCanCarry) {
+  CrossbarLevels levels(std::vector<double>(4, 8.0), std::vector<double>(4, 8.0));
+  const auto second = static_cast<std::uint32_t>(levels.second_side());
+  InnerLinks inner({100.0, 8.0, 6.0});
+  std::uint32_t flow = 0;
+  for (std::uint32_t from = 0; from < 4; ++from)
+    for (std::uint32_t to = 0; to < 4; ++to, ++flow) {
+      levels.add(from, second + to);
+      inner.begin(from, second + to);
+      inner.cross(0);
+      if (flow < 3) inner.cross(1);
+      if (flow >= 13) inner.cross(2);
+    }
+  levels.update();
+  EXPECT_FALSE(inner.overloaded(levels));  // 16 flows of 2 on the first, 3 each on the others
+  const auto end = [&](std::uint32_t from, std::uint32_t to) {
+    levels.remove(from, second + to);
+    inner.end(4 * from + to);
+  };
+  for (std::uint32_t to = 0; to < 3; ++to) end(3, to);
+  levels.update();
+  EXPECT_FALSE(inner.overloaded(levels));  // the last one from port 3 still has 2
+  for (std::uint32_t from = 0; from < 2; ++from) end(from, 3);
+  levels.update();
+  EXPECT_FALSE(inner.overloaded(levels));  // 3 flows of 8 / 3 on the second, 6 on the third
+  end(2, 3);
+  levels.update();
+  EXPECT_TRUE(inner.overloaded(levels));  // 8 on the third
+}
+
 TEST(Crossbar, EveryInstructionSetGivesTheSameBits) {
   LinkList links;
   FlowList flows;
@@ -134,7 +193,18 @@ TEST(CrossbarPorts, AreThoseOfASwitch) {
   EXPECT_TRUE(ports_of(around).first.empty());
   FlowList farther = all;
   farther.add(0, 1, std::vector{0u, 17u, 37u});
-  EXPECT_TRUE(ports_of(farther).first.empty());
+  EXPECT_TRUE(ports_of(farther).first.empty());  // of equal sizes
+  FlowList sizes;
+  for (std::uint32_t from = 0; from < 16; ++from)
+    for (std::uint32_t to = 0; to < 16; ++to) sizes.add(0, from + to, std::vector{from, 17u + from % 2, 20 + to});
+  EXPECT_EQ(ports_of(sizes).second.size(), 16u);
+  EXPECT_EQ(ports_of(sizes).inner.size(), 2u);
+  FlowList circle = sizes;
+  circle.add(0, 3, std::vector{16u, 17u, 18u, 17u, 20u});
+  EXPECT_TRUE(ports_of(circle).first.empty());
+  FlowList between = sizes;
+  between.add(0, 3, std::vector{16u, 21u, 20u});
+  EXPECT_TRUE(ports_of(between).first.empty());
 }
 
 }  // namespace
