@@ -14,6 +14,14 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr std::size_t kMostPorts = 512;
 constexpr std::size_t kFewestFlows = 32;
 
+// Whether half of the flows or more are not as large as the one before.
+bool sizes_differ(const FlowList& flows, std::span<const std::uint32_t> members) {
+  std::size_t others = 0;
+  for (std::size_t i = 1; i < members.size(); ++i)
+    others += flows.bytes(members[i]) != flows.bytes(members[i - 1]) ? 1 : 0;
+  return 2 * others >= members.size();
+}
+
 }  // namespace
 
 CrossbarClocks::CrossbarClocks(std::size_t links)
@@ -139,20 +147,16 @@ CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_
     return place_of[link] == place;
   };
   std::vector<std::size_t> last_crossed(capacity.size(), flows.size());  // flow that did
-  std::size_t other_sizes = 0;
-  double bytes = 0;
+  const bool one_by_one = sizes_differ(flows, members);
   for (const std::uint32_t flow : members) {
     const auto route = flows.route(flow);
-    if (route.size() < 2) return {};
+    if (route.size() < 2 || (route.size() > 2 && !one_by_one)) return {};
     for (std::size_t i = 0; i < route.size(); ++i) {
       const std::uint32_t link = local_link[route[i]];
       if (std::exchange(last_crossed[link], flow) == flow) return {};
       if (!is_at(link, places[i == 0 ? 0 : i + 1 == route.size() ? 1 : 2])) return {};
     }
-    if (flows.bytes(flow) != bytes) ++other_sizes;
-    bytes = flows.bytes(flow);
   }
-  if (!ports.inner.empty() && 2 * other_sizes < members.size()) return {};
   if (std::max(ports.first.size(), ports.second.size()) > kMostPorts) return {};
   if (4 * members.size() < ports.first.size() * ports.second.size()) return {};
   std::vector<bool> taken(ports.first.size() * ports.second.size());
