@@ -19,16 +19,16 @@ Components find_components(std::size_t num_links, const FlowList& flows) {
       parent[route.front()] = route.front();
       crossed.push_back(route.front());
     }
-    std::uint32_t its = root(route.front());
+    std::uint32_t its_root = root(route.front());
     for (const std::uint32_t link : route) {
-      if (parent[link] == its) continue;  // most are, once the first flows are through
+      if (parent[link] == its_root) continue;  // most are, once the first flows are through
       if (parent[link] == kNone) {
-        parent[link] = its;
+        parent[link] = its_root;
         crossed.push_back(link);
       } else {  // what is there keeps its root: its links are many, a new flow's are few
         const std::uint32_t other = root(link);
-        parent[its] = other;
-        its = other;
+        parent[its_root] = other;
+        its_root = other;
       }
     }
   }

@@ -128,7 +128,7 @@ void Crossbar::settle() {
   }
   rescans_.clear();
   advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
-  inner_link_full_ = inner_link_full_ || inner_.overloaded(levels_);
+  inner_link_overloaded_ = inner_link_overloaded_ || inner_.overloaded(levels_);
 }
 
 CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,
@@ -136,28 +136,29 @@ CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_
   if (members.size() < kFewestFlows) return {};
   CrossbarPorts ports;
   ports.port.assign(capacity.size(), 0);
-  std::vector<double>* const places[] = {&ports.first, &ports.second, &ports.inner};
   std::vector<const std::vector<double>*> place_of(capacity.size(), nullptr);
-  const auto is_at = [&](std::uint32_t link, std::vector<double>* place) {
+  // False if the link has another place already.
+  const auto put = [&](std::uint32_t link, std::vector<double>& place) {
     if (place_of[link] == nullptr) {
-      place_of[link] = place;
-      ports.port[link] = static_cast<std::uint32_t>(place->size());
-      place->push_back(capacity[link]);
+      place_of[link] = &place;
+      ports.port[link] = static_cast<std::uint32_t>(place.size());
+      place.push_back(capacity[link]);
     }
-    return place_of[link] == place;
+    return place_of[link] == &place;
   };
-  std::vector<std::size_t> last_crossed(capacity.size(), flows.size());  // flow that did
-  const bool one_by_one = sizes_differ(flows, members);
+  std::vector<std::uint32_t> last_crossed(capacity.size(), UINT32_MAX);  // by which flow
+  bool may_have_inner = false;
   for (const std::uint32_t flow : members) {
     const auto route = flows.route(flow);
-    if (route.size() < 2 || (route.size() > 2 && !one_by_one)) return {};
-    for (std::size_t i = 0; i < route.size(); ++i) {
-      const std::uint32_t link = local_link[route[i]];
-      if (std::exchange(last_crossed[link], flow) == flow) return {};
-      if (!is_at(link, places[i == 0 ? 0 : i + 1 == route.size() ? 1 : 2])) return {};
+    if (route.size() < 2) return {};
+    if (route.size() > 2 && !may_have_inner && !(may_have_inner = sizes_differ(flows, members))) return {};
+    if (!put(local_link[route.front()], ports.first) || !put(local_link[route.back()], ports.second)) return {};
+    if (std::max(ports.first.size(), ports.second.size()) > kMostPorts) return {};
+    for (const std::uint32_t inner : route.subspan(1, route.size() - 2)) {
+      const std::uint32_t link = local_link[inner];
+      if (!put(link, ports.inner) || std::exchange(last_crossed[link], flow) == flow) return {};
     }
   }
-  if (std::max(ports.first.size(), ports.second.size()) > kMostPorts) return {};
   if (4 * members.size() < ports.first.size() * ports.second.size()) return {};
   std::vector<bool> taken(ports.first.size() * ports.second.size());
   for (const std::uint32_t flow : members) {

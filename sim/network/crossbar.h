@@ -1,4 +1,4 @@
-// Max-min sharing where every flow leaves one port and enters another and nothing between them is full: what MaxMin
+// Max-min sharing where every flow leaves one port and enters another and links between them can carry it: what MaxMin
 // does, by loops over ports in place of lists of flows.
 #pragma once
 
@@ -25,7 +25,7 @@ struct CrossbarPorts {
 
 // Completions of flows on a crossbar. It pays where most pairs of ports have a flow and sizes differ, so that
 // completions come one by one: each of them then moves the levels of a large part of all ports. Links between the ports
-// only have to carry the rates that these make; where one cannot, the answer is not this one.
+// only have to carry the rates that these make; once one cannot, completions are wrong and MaxMin is to be used.
 class Crossbar {
  public:
   explicit Crossbar(const CrossbarPorts& ports);
@@ -34,8 +34,8 @@ class Crossbar {
   std::uint32_t begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s);
   [[nodiscard]] double next_completion_s();
   void complete(std::vector<std::uint32_t>& done);
-  // Whether a link between the ports cannot carry what it should, at some time up to now.
-  [[nodiscard]] bool inner_link_full() const { return inner_link_full_; }
+  // Whether a link between the ports could not carry what it should, at some time up to now.
+  [[nodiscard]] bool inner_link_overloaded() const { return inner_link_overloaded_; }
 
  private:
   void settle();
@@ -59,7 +59,7 @@ class Crossbar {
   };
   std::vector<Begun> begun_;
   InnerLinks inner_;
-  bool inner_link_full_ = false;
+  bool inner_link_overloaded_ = false;
   std::uint32_t flows_ = 0;
   double now_s_ = 0;
   bool stale_ = false;

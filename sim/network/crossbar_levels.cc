@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "sim/network/crossbar_loops.h"
 
@@ -9,7 +10,8 @@ namespace lastbit::sim::network {
 namespace {
 
 // Residuals are kept by adding and subtracting; every so many updates all are made anew, so that rounding errors of
-// 2^-53 a change cannot add up to more than 1e-13 of a capacity.
+// 2^-53 a change cannot add up to more than 1e-13 of a capacity. So they are when flows have come: on the way to their
+// levels of now a large link may have had one that small links cannot tell from their own.
 constexpr std::uint32_t kUpdatesBetweenRefreshes = 256;
 
 std::size_t whole_blocks(std::size_t count) { return (count + kCrossbarBlock - 1) / kCrossbarBlock * kCrossbarBlock; }
@@ -54,6 +56,7 @@ void CrossbarLevels::own(std::uint32_t link, double flows) {
 }
 
 void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
+  added_ = true;
   state_.alive[from * state_.width[0] + to - second_side()] = 1;
   const Pair pair = pair_of(from, to);
   set_owner(pair, true);
@@ -68,6 +71,7 @@ void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
   set_owner(pair, false);
   own(pair.owner, -1);
   state_.residual[pair.other] += state_.level[pair.owner];
+  if (state_.owned[pair.owner] == 0) state_.level[pair.owner] = 0;
   state_.risen.insert(state_.risen.end(), {pair.other, pair.owner});
   state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
 }
@@ -77,6 +81,11 @@ void CrossbarLevels::update() {
   if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
   update_levels(state_);
   state_.risen.clear();
+  if (std::exchange(added_, false)) {
+    refresh_residuals(state_);
+    state_.first_changed = 0;
+    update_levels(state_);
+  }
   state_.first_changed = links();
 }
 

@@ -30,7 +30,7 @@ struct CrossbarState {
   PortValues residual;  // capacity less the levels of flows that others own
   PortValues owned;     // flows that the link owns
   PortValues share;     // 1 / owned, of links that own flows
-  PortValues level;     // as residuals of the other side have it
+  PortValues level;     // as residuals of the other side have it; 0 of links that own none
   std::vector<std::uint32_t> order;
   std::vector<std::uint32_t> position;  // in the order
   std::size_t words = 0;                // of a link in owns
@@ -60,7 +60,7 @@ class CrossbarLevels {
   // By link: levels; the number of flows that have it: of none, the link is not full.
   [[nodiscard]] const PortValues& level() const { return state_.level; }
   [[nodiscard]] const PortValues& owned() const { return state_.owned; }
-  // The link at a place of the order, in which levels of links that have flows never fall.
+  // The link at a place of the order, in which levels of links that own flows never fall, rounding aside.
   [[nodiscard]] std::uint32_t in_order(std::size_t place) const { return state_.order[place]; }
   [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {
     return state_.position[from] < state_.position[to];
@@ -78,6 +78,7 @@ class CrossbarLevels {
 
   CrossbarState state_;
   std::uint32_t updates_ = 0;
+  bool added_ = false;  // since the last update
 };
 
 }  // namespace lastbit::sim::network

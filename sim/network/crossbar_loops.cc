@@ -118,6 +118,7 @@ void change_owner(CrossbarState& s, std::uint32_t before, std::uint32_t link) {
   s.share[link] = 1 / (s.owned[link] += 1);
   s.residual[link] += s.level[before];
   s.residual[before] -= s.level[link];
+  if (s.owned[before] == 0) s.level[before] = 0;
   s.moved.emplace_back(from, to);
 }
 

@@ -6,8 +6,8 @@
 namespace lastbit::sim::network {
 namespace {
 
-// What rounding may make of a load that is just the capacity, relative.
-constexpr double kLoadRounding = 1e-12;
+// What adding up many rates may make of a load that is just the capacity, relative.
+constexpr double kLoadRounding = 1e-10;
 
 }  // namespace
 
@@ -37,12 +37,10 @@ bool InnerLinks::overloaded(const CrossbarLevels& levels) {
   if (most_flows_ == 0) return false;
   add_up_highest(levels);
   if (highest_.back() <= least_capacity_) return false;
-  most_flows_ = 0;
-  for (std::uint32_t link = 0; link < capacity_.size(); ++link) {
-    const std::uint32_t flows = flows_on_[link];
-    most_flows_ = std::max<std::size_t>(most_flows_, flows);
-    if (highest_[flows] > capacity_[link] && load(levels, link) > capacity_[link] * (1 + kLoadRounding)) return true;
-  }
+  most_flows_ = *std::ranges::max_element(flows_on_);
+  for (std::uint32_t link = 0; link < capacity_.size(); ++link)
+    if (highest_[flows_on_[link]] > capacity_[link] && load(levels, link) > capacity_[link] * (1 + kLoadRounding))
+      return true;
   return false;
 }
 

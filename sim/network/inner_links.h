@@ -1,4 +1,4 @@
-// Links between the ports of a crossbar, which take no part in sharing as long as none of them is full.
+// Links between the ports of a crossbar, which take no part in sharing as long as they can carry what comes.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <type_traits>
 
 #include "core/parallel.h"
 #include "sim/network/components.h"
@@ -63,8 +62,8 @@ bool play_arrivals(const Problem& problem, const Components& components, const s
   std::size_t next = 0;  // arrivals are begun in order, so a flow's number in `sharing` is its place among them
   while (true) {
     const double completes_s = sharing.next_completion_s();
-    if constexpr (std::is_same_v<Sharing, Crossbar>)
-      if (sharing.inner_link_full()) return false;
+    if constexpr (requires { sharing.inner_link_overloaded(); })
+      if (sharing.inner_link_overloaded()) return false;
     const double arrives_s =
         next < arrivals.size() ? problem.begin_s[arrivals[next]] : std::numeric_limits<double>::infinity();
     if (completes_s == arrives_s && next == arrivals.size()) return true;
@@ -104,6 +103,7 @@ void play(const Problem& problem, const Components& components, std::size_t comp
     if (!ports.first.empty()) {
       Crossbar sharing(ports);
       if (play_arrivals(problem, components, arrivals, sharing, completion)) return;
+      // A link between the ports could not carry it: all again, by lists of flows.
     }
   }
   MaxMin::Recorder local_recorder;
@@ -113,7 +113,7 @@ void play(const Problem& problem, const Components& components, std::size_t comp
     };
   MaxMin sharing(std::move(capacity), std::move(local_recorder));
   sharing.reserve(members.size(), crossed);
-  (void)play_arrivals(problem, components, arrivals, sharing, completion);
+  (void)play_arrivals(problem, components, arrivals, sharing, completion);  // for any flows
 }
 
 std::vector<double> play_all(const Problem& problem, const Components& components, const Recorder& recorder) {

@@ -95,6 +95,24 @@ RC_GTEST_PROP(Crossbar, CompletionsAreThoseOfThePlainTwin, ()) {
   RC_ASSERT(worst_relative_difference(answer.completion_s, expected) < 1e-9);
 }
 
+// Ports a million and a billion times as fast as others: what these have left is not lost in what those have.
+RC_GTEST_PROP(Crossbar, PortsOfAnyCapacityKeepTheirShares, ()) {
+  const auto ports = *rc::gen::inRange<std::uint32_t>(8, 14);
+  LinkList links;
+  FlowList flows;
+  for (std::uint32_t link = 0; link < 2 * ports; ++link)
+    links.add(*rc::gen::inRange(1, 4) * *rc::gen::element(1.0, 1.0, 1e6, 1e9), 0);
+  links.add(1e30, 0);
+  const bool late = *rc::gen::inRange(0, 2) == 0;
+  for (std::uint32_t from = 0; from < ports; ++from)
+    for (std::uint32_t to = 0; to < ports; ++to)
+      flows.add(late ? *rc::gen::inRange(0, 20) : 0, *rc::gen::inRange(1, 100'000),
+                std::vector{from, 2 * ports, ports + to});
+  const std::vector<double> expected = progressive_filling(links, flows, Sharing::kMaxMin);
+  const Answer answer = solve(links, flows, {.fold = false});
+  RC_ASSERT(worst_relative_difference(answer.completion_s, expected) < 1e-9);
+}
+
 // The same over leaves and spines, where links between the ports are full at some time or never.
 RC_GTEST_PROP(Crossbar, LinksBetweenThePortsCountWhenTheyAreFull, ()) {
   const auto leaves = *rc::gen::inRange<std::uint32_t>(2, 4);
@@ -155,19 +173,24 @@ TEST(InnerLinks, AreOverloadedByMoreThanTheyCanCarry) {
 }
 
 TEST(Crossbar, EveryInstructionSetGivesTheSameBits) {
-  LinkList links;
-  FlowList flows;
-  for (std::uint32_t link = 0; link < 44; ++link) links.add(1 + link % 3, 0);
-  std::uint32_t drawn = 1;
-  for (std::uint32_t from = 0; from < 22; ++from)
-    for (std::uint32_t to = 0; to < 22; ++to)
-      flows.add(0, 1 + (drawn = drawn * 1664525U + 1013904223U) % 100000U, std::vector{from, 22 + to});
-  const std::vector<double> fastest = solve(links, flows, {.fold = false}).completion_s;
-  for (const std::string& target : numerics::vector_targets()) {
-    numerics::use_vector_target(target);
-    EXPECT_EQ(solve(links, flows, {.fold = false}).completion_s, fastest) << target;
+  for (const double inner_capacity : {100.0, 14.0, 5.0}) {  // never full, at times, always
+    LinkList links;
+    FlowList flows;
+    for (std::uint32_t link = 0; link < 44; ++link) links.add(1 + link % 3, 0);
+    for (std::uint32_t link = 0; link < 4; ++link) links.add(inner_capacity, 0);
+    std::uint32_t drawn = 1;
+    for (std::uint32_t from = 0; from < 22; ++from)
+      for (std::uint32_t to = 0; to < 22; ++to) {
+        drawn = drawn * 1664525U + 1013904223U;
+        flows.add(drawn >> 31U, 1 + drawn % 100000U, std::vector{from, 44 + (from + to) % 4, 22 + to});
+      }
+    const std::vector<double> fastest = solve(links, flows, {.fold = false}).completion_s;
+    for (const std::string& target : numerics::vector_targets()) {
+      numerics::use_vector_target(target);
+      EXPECT_EQ(solve(links, flows, {.fold = false}).completion_s, fastest) << target;
+    }
+    numerics::use_vector_target("");
   }
-  numerics::use_vector_target("");
 }
 
 TEST(CrossbarPorts, AreThoseOfASwitch) {
