@@ -128,10 +128,11 @@ BENCHMARK(alltoall_beside_simgrid)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
-// 4,032 flows of random sizes: as many completions. Argument: 64 GPUs on one leaf, or spread over eight.
+// 4,032 flows of random sizes: as many completions. Arguments: 64 GPUs on one leaf, or spread over eight; tapered,
+// which fills links between leaves and spines at times.
 void random_sizes_beside_simgrid(benchmark::State& state) {
   const bool spread = state.range(0) != 0;
-  const Fabric fabric = fat_tree(spread ? 512 : 64, false);
+  const Fabric fabric = fat_tree(spread ? 512 : 64, state.range(1) != 0);
   Traffic traffic = all_to_all(fabric, 64, spread, true);
   if (spread) {  // the first of the eight groups
     Traffic first{traffic.links, {}, {traffic.ends.begin(), traffic.ends.begin() + 4032}};
@@ -141,9 +142,10 @@ void random_sizes_beside_simgrid(benchmark::State& state) {
   beside_simgrid(state, traffic);
 }
 BENCHMARK(random_sizes_beside_simgrid)
-    ->ArgNames({"spread"})
-    ->Arg(0)
-    ->Arg(1)
+    ->ArgNames({"spread", "tapered"})
+    ->Args({0, 0})
+    ->Args({1, 0})
+    ->Args({1, 1})
     ->Iterations(5)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
