@@ -147,11 +147,14 @@ CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_
     return place_of[link] == &place;
   };
   std::vector<std::uint32_t> last_crossed(capacity.size(), UINT32_MAX);  // by which flow
-  bool may_have_inner = false;
+  bool one_by_one = false;                                               // as far as is known
   for (const std::uint32_t flow : members) {
     const auto route = flows.route(flow);
     if (route.size() < 2) return {};
-    if (route.size() > 2 && !may_have_inner && !(may_have_inner = sizes_differ(flows, members))) return {};
+    if (route.size() > 2 && !one_by_one) {
+      one_by_one = sizes_differ(flows, members);
+      if (!one_by_one) return {};
+    }
     if (!put(local_link[route.front()], ports.first) || !put(local_link[route.back()], ports.second)) return {};
     if (std::max(ports.first.size(), ports.second.size()) > kMostPorts) return {};
     for (const std::uint32_t inner : route.subspan(1, route.size() - 2)) {

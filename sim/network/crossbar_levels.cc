@@ -10,8 +10,9 @@ namespace lastbit::sim::network {
 namespace {
 
 // Residuals are kept by adding and subtracting; every so many updates all are made anew, so that rounding errors of
-// 2^-53 a change cannot add up to more than 1e-13 of a capacity. So they are when flows have come: on the way to their
-// levels of now a large link may have had one that small links cannot tell from their own.
+// 2^-53 a change cannot add up to more than 1e-13 of a capacity. They are made anew as well when flows have come: until
+// the order is right again a large link may take more from a small one's residual, and give it back, than leaves the
+// small one's digits.
 constexpr std::uint32_t kUpdatesBetweenRefreshes = 256;
 
 std::size_t whole_blocks(std::size_t count) { return (count + kCrossbarBlock - 1) / kCrossbarBlock * kCrossbarBlock; }
