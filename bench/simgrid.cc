@@ -15,7 +15,7 @@ namespace lastbit::bench {
 #ifndef LASTBIT_SIMGRID
 
 SimgridRun run_simgrid(const sim::network::LinkList&, const sim::network::FlowList&,
-                       const std::vector<std::pair<std::uint32_t, std::uint32_t>>&) {
+                       const std::vector<std::pair<std::uint32_t, std::uint32_t>>&, SimgridActors) {
   return {};
 }
 
@@ -28,7 +28,7 @@ namespace s4u = simgrid::s4u;
 double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 SimgridRun simulate(const sim::network::LinkList& links, const sim::network::FlowList& flows,
-                    const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends) {
+                    const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends, SimgridActors actors) {
   SimgridRun result;
   const double begin_s = now_s();
   std::string name = "network_bench";
@@ -63,14 +63,24 @@ SimgridRun simulate(const sim::network::LinkList& links, const sim::network::Flo
   zone->seal();
   const double built_s = now_s();
   result.completion_s.resize(flows.size());
-  s4u::Actor::create("sender", host(ends.front().first), [&] {
-    std::vector<s4u::CommPtr> sent;
+  const auto bytes = [&](std::size_t flow) { return static_cast<std::uint64_t>(flows.bytes(flow)); };
+  const auto from = [&](std::size_t flow) { return hosts[ends[flow].first]; };
+  const auto to = [&](std::size_t flow) { return hosts[ends[flow].second]; };
+  if (actors == SimgridActors::kOnePerFlow) {
     for (std::size_t flow = 0; flow < flows.size(); ++flow)
-      sent.push_back(s4u::Comm::sendto_async(hosts[ends[flow].first], hosts[ends[flow].second],
-                                             static_cast<std::uint64_t>(flows.bytes(flow))));
-    for (const s4u::CommPtr& flow : sent) flow->wait();
-    for (std::size_t flow = 0; flow < sent.size(); ++flow) result.completion_s[flow] = sent[flow]->get_finish_time();
-  });
+      s4u::Actor::create("sender", from(flow), [&, flow] {
+        s4u::Comm::sendto(from(flow), to(flow), bytes(flow));
+        result.completion_s[flow] = s4u::Engine::get_clock();
+      });
+  } else {
+    s4u::Actor::create("sender", from(0), [&] {
+      std::vector<s4u::CommPtr> sent;
+      for (std::size_t flow = 0; flow < flows.size(); ++flow)
+        sent.push_back(s4u::Comm::sendto_async(from(flow), to(flow), bytes(flow)));
+      for (const s4u::CommPtr& flow : sent) flow->wait();
+      for (std::size_t flow = 0; flow < sent.size(); ++flow) result.completion_s[flow] = sent[flow]->get_finish_time();
+    });
+  }
   engine.run();
   result.run_s = now_s() - built_s;
   result.build_s = built_s - begin_s;
@@ -102,14 +112,14 @@ bool read_all(int file, void* data, std::size_t size) {
 }  // namespace
 
 SimgridRun run_simgrid(const sim::network::LinkList& links, const sim::network::FlowList& flows,
-                       const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends) {
+                       const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends, SimgridActors actors) {
   int ways[2];
   if (pipe(ways) != 0) return {};
   const pid_t child = fork();
   if (child < 0) return {};
   if (child == 0) {
     close(ways[0]);
-    const SimgridRun run = simulate(links, flows, ends);
+    const SimgridRun run = simulate(links, flows, ends, actors);
     write_all(ways[1], &run.build_s, sizeof run.build_s);
     write_all(ways[1], &run.run_s, sizeof run.run_s);
     write_all(ways[1], run.completion_s.data(), run.completion_s.size() * sizeof(double));

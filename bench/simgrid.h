@@ -14,10 +14,15 @@ struct SimgridRun {
   std::vector<double> completion_s;
 };
 
+// Who sends: one actor all flows, asynchronously, which is the fastest way that we know; or an actor a flow, by the
+// blocking Comm::sendto, as the makers of the ground truth say they did.
+enum class SimgridActors { kOne, kOnePerFlow };
+
 // The flows from GPU `ends[i][0]` to `ends[i][1]` by SimGrid's flow model CM02 without its empirical factors, with the
 // precision of the ground truth; plain max-min, so links without latency only. In a process of its own, because SimGrid
 // makes one platform a process. Different flows have different ends.
 [[nodiscard]] SimgridRun run_simgrid(const sim::network::LinkList& links, const sim::network::FlowList& flows,
-                                     const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends);
+                                     const std::vector<std::pair<std::uint32_t, std::uint32_t>>& ends,
+                                     SimgridActors actors);
 
 }  // namespace lastbit::bench

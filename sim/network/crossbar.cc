@@ -1,6 +1,7 @@
 #include "sim/network/crossbar.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <utility>
 
@@ -22,10 +23,17 @@ bool sizes_differ(const FlowList& flows, std::span<const std::uint32_t> members)
   return 2 * others >= members.size();
 }
 
+template <typename Visit>
+void for_each_bit(const std::vector<std::uint64_t>& bits, std::size_t count, Visit visit) {
+  for (std::size_t begin = 0; begin < count; begin += 64)
+    for (std::uint64_t left = bits[begin / 64]; left != 0; left &= left - 1)
+      visit(static_cast<std::uint32_t>(begin) + static_cast<std::uint32_t>(std::countr_zero(left)));
+}
+
 }  // namespace
 
 CrossbarClocks::CrossbarClocks(std::size_t links)
-    : level(links, 0), service(links, 0), service_s(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
+    : service(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
 
 Crossbar::Crossbar(const CrossbarPorts& ports)
     : levels_(ports.first, ports.second), port_(ports.port), clocks_(levels_.links()), inner_(ports.inner) {
@@ -37,6 +45,8 @@ Crossbar::Crossbar(const CrossbarPorts& ports)
     row_.push_back(link == 0 ? 0 : row_.back() + (link - 1 < width_[1] ? width_[0] : width_[1]));
   number_.assign(width_[0] * width_[1], 0);
   rescanned_.assign(links, false);
+  due_.resize(links / 64 + 1);
+  ended_.resize(links / 64 + 1);
 }
 
 double& Crossbar::finish(std::uint32_t owner, std::uint32_t other) {
@@ -44,8 +54,10 @@ double& Crossbar::finish(std::uint32_t owner, std::uint32_t other) {
 }
 
 std::uint32_t Crossbar::begin(const SharedFlow& flow, std::span<const std::uint32_t> route, double now_s) {
-  if (stale_ && now_s > now_s_) settle();  // before time goes on
-  now_s_ = now_s;
+  if (now_s > clocks_.now_s) {
+    if (stale_) settle();
+    advance_clocks(clocks_, levels_.level().data(), now_s);
+  }
   const std::uint32_t from = port_[route.front()];
   const std::uint32_t to = port_[route.back()] + static_cast<std::uint32_t>(width_[1]);
   number_[from * width_[0] + to - width_[1]] = flows_;
@@ -65,41 +77,50 @@ double Crossbar::next_completion_s() {
 void Crossbar::complete(std::vector<std::uint32_t>& done) {
   const double finish_s = next_completion_s();
   if (finish_s == kNever) return;
-  now_s_ = std::max(now_s_, finish_s);
+  advance_clocks(clocks_, levels_.level().data(), std::max(clocks_.now_s, finish_s));
   const std::size_t links = clocks_.finish_s.size();
-  const auto next = [&](std::size_t begin) { return find_equal(clocks_.finish_s.data(), begin, links, finish_s); };
-  for (std::size_t place = next(0); place < links; place = next(place + 1)) {
-    const auto link = static_cast<std::uint32_t>(place);
-    const bool first = link < width_[1];
-    const std::size_t others = first ? width_[0] : width_[1];
-    double* row = finish_.data() + row_[link];
-    const double earliest = clocks_.earliest[link];
-    for (std::size_t i = 0; (i = find_equal(row, i, others, earliest)) < others; ++i) {
-      row[i] = kNever;
-      const auto from = first ? link : static_cast<std::uint32_t>(i);
-      const auto to = first ? static_cast<std::uint32_t>(i + width_[1]) : link;
-      done.push_back(number_[from * width_[0] + to - width_[1]]);
-      inner_.end(done.back());
-      levels_.remove(from, to);
-    }
-    look_again(link);
-  }
+  find_equal(clocks_.finish_s.data(), links, finish_s, due_.data());
+  for_each_bit(due_, links, [&](std::uint32_t link) { end_first_flows(link, done); });
   stale_ = true;
 }
 
-// The flow between two ports from the clock of its owner of before to that of its owner of now.
-void Crossbar::hand_over(std::uint32_t from, std::uint32_t to) {
-  const bool by_first = levels_.owned_by_first(from, to);
-  const std::uint32_t owner = by_first ? from : to;
-  const std::uint32_t before = by_first ? to : from;
-  double& old = finish(before, owner);
-  if (old == kNever) return;  // it went there and back
-  if (old == clocks_.earliest[before]) look_again(before);
-  const double left = std::max(0.0, old - clocks_.at(before, now_s_));
-  old = kNever;
-  double& own = finish(owner, before);
-  own = clocks_.at(owner, now_s_) + left;
-  clocks_.earliest[owner] = std::min(clocks_.earliest[owner], own);
+void Crossbar::end_first_flows(std::uint32_t link, std::vector<std::uint32_t>& done) {
+  const bool first = link < width_[1];
+  const std::size_t others = first ? width_[0] : width_[1];
+  double* row = finish_.data() + row_[link];
+  find_equal(row, others, clocks_.earliest[link], ended_.data());
+  for_each_bit(ended_, others, [&](std::uint32_t other) {
+    row[other] = kNever;
+    const std::uint32_t from = first ? link : other;
+    const std::uint32_t column = first ? other : link - static_cast<std::uint32_t>(width_[1]);
+    done.push_back(number_[from * width_[0] + column]);
+    inner_.end(done.back());
+    levels_.remove(from, column + static_cast<std::uint32_t>(width_[1]));
+  });
+  look_again(link);
+}
+
+// Flows that changed owners in the last update, from the clock of the owner of before to that of the owner of now.
+void Crossbar::hand_over() {
+  const double* service = clocks_.service.data();
+  double* earliest = clocks_.earliest.data();
+  double* readings = finish_.data();
+  const std::size_t* row = row_.data();
+  for (const auto& [from, to] : levels_.moved()) {
+    double& of_first = readings[row[from] + to - width_[1]];
+    double& of_second = readings[row[to] + from];
+    const bool by_first = levels_.owned_by_first(from, to);
+    const std::uint32_t owner = by_first ? from : to;
+    const std::uint32_t before = by_first ? to : from;
+    double& own = by_first ? of_first : of_second;
+    double& old = by_first ? of_second : of_first;
+    if (old == kNever) continue;  // it went there and back
+    if (old == earliest[before]) look_again(before);
+    const double left = std::max(0.0, old - service[before]);
+    old = kNever;
+    own = service[owner] + left;
+    earliest[owner] = std::min(earliest[owner], own);
+  }
 }
 
 // The link's first flow is no longer its own.
@@ -113,12 +134,12 @@ void Crossbar::look_again(std::uint32_t link) {
 void Crossbar::settle() {
   stale_ = false;
   levels_.update();
-  for (const auto& [from, to] : levels_.moved()) hand_over(from, to);
+  hand_over();
   for (const Begun& flow : begun_) {
     const bool by_first = levels_.owned_by_first(flow.from, flow.to);
     const std::uint32_t owner = by_first ? flow.from : flow.to;
     double& own = finish(owner, by_first ? flow.to : flow.from);
-    own = clocks_.at(owner, now_s_) + flow.bytes;
+    own = clocks_.service[owner] + flow.bytes;
     clocks_.earliest[owner] = std::min(clocks_.earliest[owner], own);
   }
   begun_.clear();
@@ -127,7 +148,7 @@ void Crossbar::settle() {
     rescanned_[link] = false;
   }
   rescans_.clear();
-  advance_clocks(clocks_, levels_.level().data(), levels_.owned().data(), now_s_);
+  find_finishes(clocks_, levels_.level().data());
   inner_link_overloaded_ = inner_link_overloaded_ || inner_.overloaded(levels_);
 }
 

@@ -39,8 +39,9 @@ class Crossbar {
 
  private:
   void settle();
+  void end_first_flows(std::uint32_t link, std::vector<std::uint32_t>& done);
   void look_again(std::uint32_t link);
-  void hand_over(std::uint32_t from, std::uint32_t to);
+  void hand_over();
   [[nodiscard]] double& finish(std::uint32_t owner, std::uint32_t other);
 
   CrossbarLevels levels_;
@@ -50,9 +51,10 @@ class Crossbar {
   // Readings of the owner's clock at which flows are done, infinity where a link owns no flow: [links][other side].
   PortValues finish_;
   std::vector<std::size_t> row_;
-  std::vector<std::uint32_t> number_;   // of the flow between two ports: [first side][second side]
-  std::vector<std::uint32_t> rescans_;  // links whose first flow is gone, since the last settle()
-  std::vector<bool> rescanned_;         // those
+  std::vector<std::uint32_t> number_;       // of the flow between two ports: [first side][second side]
+  std::vector<std::uint32_t> rescans_;      // links whose first flow is gone, since the last settle()
+  std::vector<bool> rescanned_;             // those
+  std::vector<std::uint64_t> due_, ended_;  // bits of links, and of flows of one, that are done now
   struct Begun {
     std::uint32_t from, to;
     double bytes;
@@ -61,7 +63,6 @@ class Crossbar {
   InnerLinks inner_;
   bool inner_link_overloaded_ = false;
   std::uint32_t flows_ = 0;
-  double now_s_ = 0;
   bool stale_ = false;
 };
 

@@ -34,9 +34,9 @@ CrossbarLevels::CrossbarLevels(const std::vector<double>& first, const std::vect
   s.order.resize(links);
   std::iota(s.order.begin(), s.order.end(), 0U);
   s.position = s.order;
-  s.words = (std::max(s.width[0], s.width[1]) + 63) / 64;
-  s.owns.assign(links * s.words, 0);
-  s.alive.assign(s.width[0] * s.width[1], 0);
+  s.order.push_back(0);  // the loops look at the next one
+  s.words = (links + 63) / 64;
+  s.owns.assign(links * s.words + 1, 0);  // the loops read whole words from any byte on
   s.first_changed = links;
 }
 
@@ -45,20 +45,20 @@ CrossbarLevels::Pair CrossbarLevels::pair_of(std::uint32_t from, std::uint32_t t
 }
 
 void CrossbarLevels::set_owner(Pair pair, bool owns) {
-  const std::size_t across = pair.owner < second_side() ? pair.other - second_side() : pair.other;
-  const std::uint64_t bit = std::uint64_t{1} << (across % 64);
-  std::uint64_t& word = state_.owns[pair.owner * state_.words + across / 64];
+  const std::uint64_t bit = std::uint64_t{1} << (pair.other % 64);
+  std::uint64_t& word = state_.owns[pair.owner * state_.words + pair.other / 64];
   word = owns ? word | bit : word & ~bit;
 }
 
 void CrossbarLevels::own(std::uint32_t link, double flows) {
+  if (state_.owned[link] > 0) --state_.owning;
   state_.owned[link] += flows;
+  if (state_.owned[link] > 0) ++state_.owning;
   state_.share[link] = 1 / state_.owned[link];
 }
 
 void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
   added_ = true;
-  state_.alive[from * state_.width[0] + to - second_side()] = 1;
   const Pair pair = pair_of(from, to);
   set_owner(pair, true);
   own(pair.owner, 1);
@@ -67,14 +67,12 @@ void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
 }
 
 void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
-  state_.alive[from * state_.width[0] + to - second_side()] = 0;
   const Pair pair = pair_of(from, to);
   set_owner(pair, false);
   own(pair.owner, -1);
   state_.residual[pair.other] += state_.level[pair.owner];
   if (state_.owned[pair.owner] == 0) state_.level[pair.owner] = 0;
   state_.risen.insert(state_.risen.end(), {pair.other, pair.owner});
-  state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
 }
 
 void CrossbarLevels::update() {

@@ -19,7 +19,8 @@ namespace lastbit::sim::network {
 // changes the owner of the one flow that they may share. (If the later of two links has a level below the earlier's
 // l, then also before the earlier took l for each flow in common: (r - k l) / (n - k) < l means r / n < l. So moving
 // ahead is right, one place at a time.) Where a flow ends, its links' levels rise; they first move back to where these
-// would stand if no other level changed, which leaves few to be moved ahead one by one.
+// would stand if no other level changed, which leaves few to be moved ahead one by one. A link that another passes, of
+// either way, is gone through again only if they share a flow.
 //
 // Links of both sides are numbered together; the second side begins at second_side().
 
@@ -34,10 +35,10 @@ struct CrossbarState {
   std::vector<std::uint32_t> order;
   std::vector<std::uint32_t> position;  // in the order
   std::size_t words = 0;                // of a link in owns
-  std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link across whose flow it owns
-  std::vector<std::uint8_t> alive;      // [first side][second side]
+  std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link whose flow with this one it owns
+  std::size_t owning = 0;               // links that own flows
   std::vector<std::uint32_t> risen;     // links that the end of a flow left more to share
-  std::size_t first_changed = 0;        // position before which order and levels are right
+  std::size_t first_changed = 0;        // position before which order and levels are right, but for those
   std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // pairs (from, to) that changed places
 
   [[nodiscard]] std::size_t links() const { return level.size(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 
 #include "sim/network/crossbar_levels.h"
@@ -11,26 +12,25 @@ namespace lastbit::sim::network {
 
 // Lengths are multiples of kCrossbarBlock, and arrays are aligned as PortValues are.
 [[nodiscard]] double least(const double* values, std::size_t count);
-// The first place from `begin` on that holds the value; `count` without one.
-[[nodiscard]] std::size_t find_equal(const double* values, std::size_t begin, std::size_t count, double value);
+// The places that hold the value, a bit each: ceil(count / 64) words.
+void find_equal(const double* values, std::size_t count, double value, std::uint64_t* bits);
 
 // By link: clocks that run at the link's level and say what each of its flows has had since the start.
 struct CrossbarClocks {
-  PortValues level;
-  PortValues service;  // the reading at service_s
-  PortValues service_s;
+  double now_s = 0;
+  PortValues service;   // the readings at now_s
   PortValues earliest;  // reading at which the first of the link's flows is done; infinity without one
-  PortValues finish_s;  // when that is
+  PortValues finish_s;  // when that is, if levels stay
   double first_s = std::numeric_limits<double>::infinity();  // the least of finish_s
 
   explicit CrossbarClocks(std::size_t links);
-  [[nodiscard]] double at(std::size_t link, double now_s) const {
-    return service[link] + level[link] * (now_s - service_s[link]);
-  }
 };
 
-// Clocks of full links run at these levels from now on; what is known of their flows' ends follows.
-void advance_clocks(CrossbarClocks& clocks, const double* level, const double* owned, double now_s);
+// Lets the clocks run at these levels up to a time.
+void advance_clocks(CrossbarClocks& clocks, const double* level, double now_s);
+
+// What finish_s and first_s are at these levels; 0 is that of a link without flows of its own.
+void find_finishes(CrossbarClocks& clocks, const double* level);
 
 // Puts the order and the levels from state.first_changed on right (crossbar_levels.h says how) and lists pairs that
 // changed places.

@@ -18,6 +18,7 @@ InnerLinks::InnerLinks(std::vector<double> capacity)
       on_link_(capacity_.size()) {}
 
 void InnerLinks::begin(std::uint32_t from, std::uint32_t to) {
+  if (capacity_.empty()) return;
   flows_.push_back({from, to, static_cast<std::uint32_t>(routes_.size()), false});
 }
 
@@ -28,6 +29,7 @@ void InnerLinks::cross(std::uint32_t link) {
 }
 
 void InnerLinks::end(std::uint32_t flow) {
+  if (capacity_.empty()) return;
   flows_[flow].ended = true;
   const std::size_t last = flow + 1 < flows_.size() ? flows_[flow + 1].first : routes_.size();
   for (std::size_t i = flows_[flow].first; i < last; ++i) --flows_on_[routes_[i]];

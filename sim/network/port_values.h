@@ -1,6 +1,7 @@
 // A number for each port of a switch, in whole blocks that start on cache lines.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <vector>
@@ -18,13 +19,14 @@ class PortValues {
   PortValues(std::size_t count, double value) { assign(count, value); }
 
   void assign(std::size_t count, double value) {
-    blocks_.resize(count / kCrossbarBlock);
+    count_ = count;
+    blocks_.resize(std::max<std::size_t>(1, count / kCrossbarBlock));
     for (Block& block : blocks_) block.values.fill(value);
   }
 
-  [[nodiscard]] std::size_t size() const { return blocks_.size() * kCrossbarBlock; }
-  [[nodiscard]] double* data() { return blocks_.empty() ? nullptr : blocks_.front().values.data(); }
-  [[nodiscard]] const double* data() const { return blocks_.empty() ? nullptr : blocks_.front().values.data(); }
+  [[nodiscard]] std::size_t size() const { return count_; }
+  [[nodiscard]] double* data() { return blocks_.front().values.data(); }
+  [[nodiscard]] const double* data() const { return blocks_.front().values.data(); }
   [[nodiscard]] double& operator[](std::size_t i) { return data()[i]; }
   [[nodiscard]] double operator[](std::size_t i) const { return data()[i]; }
 
@@ -34,7 +36,8 @@ class PortValues {
   };
   static_assert(sizeof(Block) == kCrossbarBlock * sizeof(double));
 
-  std::vector<Block> blocks_;
+  std::size_t count_ = 0;
+  std::vector<Block> blocks_ = std::vector<Block>(1);
 };
 
 }  // namespace lastbit::sim::network

@@ -119,7 +119,7 @@ void play(const Problem& problem, const Components& components, std::size_t comp
 std::vector<double> play_all(const Problem& problem, const Components& components, const Recorder& recorder) {
   std::vector<double> completion(problem.flows().size());
   const auto num = static_cast<std::int64_t>(components.flows.size());
-  const std::int64_t grain = recorder ? num : 8;  // a recorder is called from one thread
+  const std::int64_t grain = recorder ? num : num / 64;  // a recorder is called from one thread
   core::parallel_for(num, std::max<std::int64_t>(1, grain), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       play(problem, components, static_cast<std::size_t>(i), completion, recorder);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 
+#include "core/philox.h"
 #include "numerics/vector_target.h"
 #include "sim/network/progressive_filling.h"
 #include "sim/network/solve.h"
@@ -73,6 +74,45 @@ RC_GTEST_PROP(CrossbarLevels, AreThoseOfAFilling, ()) {
       const std::uint32_t owner = levels.owned_by_first(a, b) ? a : b;
       const double rate = std::min(expected[a], expected[b]);
       RC_ASSERT(std::abs(levels.level()[owner] - rate) <= 1e-11 * rate);
+    }
+  }
+}
+
+// Sides of whole words of bits, of more and of less than one, of very different lengths.
+TEST(CrossbarLevels, OfManyPortsAreThoseOfAFilling) {
+  for (const auto& [num_first, num_second] : {std::pair{64U, 64U}, {70U, 9U}, {9U, 70U}, {66U, 130U}}) {
+    const core::RandomStream drawn(1, "crossbar");
+    std::uint64_t draws = 0;
+    const auto draw = [&](std::uint32_t below) { return drawn.word(draws++) % below; };
+    std::vector<double> first(num_first);
+    std::vector<double> second(num_second);
+    for (double& value : first) value = 1 + draw(5);
+    for (double& value : second) value = 1 + draw(5);
+    CrossbarLevels levels(first, second);
+    const auto second_side = static_cast<std::uint32_t>(levels.second_side());
+    std::vector<double> capacity(levels.links(), 1);
+    std::ranges::copy(first, capacity.begin());
+    std::ranges::copy(second, capacity.begin() + second_side);
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> flows;
+    for (std::uint32_t from = 0; from < num_first; ++from)
+      for (std::uint32_t to = 0; to < num_second; ++to)
+        if (draw(4) != 0) flows.emplace_back(from, second_side + to);
+    for (const auto& [from, to] : flows) levels.add(from, to);
+    while (!flows.empty()) {
+      levels.update();
+      if (flows.size() % 31 == 0 || flows.size() < 30) {
+        const std::vector<double> expected = plain_levels(capacity, flows);
+        for (const auto& [from, to] : flows) {
+          const std::uint32_t owner = levels.owned_by_first(from, to) ? from : to;
+          const double rate = std::min(expected[from], expected[to]);
+          ASSERT_NEAR(levels.level()[owner], rate, 1e-11 * rate) << flows.size() << " flows left of " << num_first;
+        }
+      }
+      for (std::uint32_t ends = 1 + draw(10); ends > 0 && !flows.empty(); --ends) {
+        std::swap(flows[draw(static_cast<std::uint32_t>(flows.size()))], flows.back());
+        levels.remove(flows.back().first, flows.back().second);
+        flows.pop_back();
+      }
     }
   }
 }
@@ -173,16 +213,16 @@ TEST(InnerLinks, AreOverloadedByMoreThanTheyCanCarry) {
 }
 
 TEST(Crossbar, EveryInstructionSetGivesTheSameBits) {
-  for (const double inner_capacity : {100.0, 11.0, 5.0}) {  // enough, not after 17 completions, never
-    LinkList links;
+  for (const auto& [ports, inner_capacity] : {std::pair{22U, 100.0}, {22U, 11.0}, {22U, 5.0}, {70U, 1000.0}}) {
+    LinkList links;  // those between the ports: enough, not after 17 completions, never, enough
     FlowList flows;
-    for (std::uint32_t link = 0; link < 44; ++link) links.add(1 + link % 3, 0);
+    for (std::uint32_t link = 0; link < 2 * ports; ++link) links.add(1 + link % 3, 0);
     for (std::uint32_t link = 0; link < 4; ++link) links.add(inner_capacity, 0);
     std::uint32_t drawn = 1;
-    for (std::uint32_t from = 0; from < 22; ++from)
-      for (std::uint32_t to = 0; to < 22; ++to) {
+    for (std::uint32_t from = 0; from < ports; ++from)
+      for (std::uint32_t to = 0; to < ports; ++to) {
         drawn = drawn * 1664525U + 1013904223U;
-        flows.add(drawn >> 31U, 1 + drawn % 100000U, std::vector{from, 44 + (from + to) % 4, 22 + to});
+        flows.add(drawn >> 31U, 1 + drawn % 100000U, std::vector{from, 2 * ports + (from + to) % 4, ports + to});
       }
     const std::vector<double> fastest = solve(links, flows, {.fold = false}).completion_s;
     for (const std::string& target : numerics::vector_targets()) {
