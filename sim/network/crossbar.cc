@@ -33,7 +33,7 @@ void for_each_bit(const std::vector<std::uint64_t>& bits, std::size_t count, Vis
 }  // namespace
 
 CrossbarClocks::CrossbarClocks(std::size_t links)
-    : service(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
+    : service(links, 0), excess(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
 
 Crossbar::Crossbar(const CrossbarPorts& ports)
     : levels_(ports.first, ports.second), port_(ports.port), clocks_(levels_.links()), inner_(ports.inner) {

@@ -19,8 +19,8 @@ namespace lastbit::sim::network {
 // changes the owner of the one flow that they may share. (If the later of two links has a level below the earlier's
 // l, then also before the earlier took l for each flow in common: (r - k l) / (n - k) < l means r / n < l. So moving
 // ahead is right, one place at a time.) Where a flow ends, its links' levels rise; they first move back to where these
-// would stand if no other level changed, which leaves few to be moved ahead one by one. A link that another passes, of
-// either way, is gone through again only if they share a flow.
+// would stand if no other level changed, which leaves few to be moved ahead one by one. Links that another passes either
+// way are gone through again from the first on that shares a flow with it.
 //
 // Links of both sides are numbered together; the second side begins at second_side().
 
@@ -38,7 +38,7 @@ struct CrossbarState {
   std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link whose flow with this one it owns
   std::size_t owning = 0;               // links that own flows
   std::vector<std::uint32_t> risen;     // links that the end of a flow left more to share
-  std::size_t first_changed = 0;        // position before which order and levels are right, but for those
+  std::size_t first_changed = 0;        // position before which order and levels are right, what has risen aside
   std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // pairs (from, to) that changed places
 
   [[nodiscard]] std::size_t links() const { return level.size(); }

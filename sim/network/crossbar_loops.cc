@@ -1,6 +1,7 @@
 #include "sim/network/crossbar_loops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -13,6 +14,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace lastbit::sim::network::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+
+static_assert(std::endian::native == std::endian::little, "bits are read as bytes and as words");
 
 // A link moves ahead of another when it is full before it by more than this, relative.
 constexpr double kRounding = 1e-13;
@@ -76,14 +79,20 @@ void find_equal(const double* values, std::size_t count, double value, std::uint
   }
 }
 
+// Adds with compensation (Kahan 1965): otherwise each event of any link would cost every clock half a unit in the last
+// place.
 void advance_clocks(CrossbarClocks& clocks, const double* level, double now_s) {
   const hn::CappedTag<double, kCrossbarBlock> d;
   const auto passed_s = hn::Set(d, now_s - clocks.now_s);
   double* service = clocks.service.data();
+  double* excess = clocks.excess.data();
   const std::size_t links = clocks.service.size();
   for (std::size_t i = 0; i < links; i += hn::Lanes(d)) {
-    const auto served = hn::Mul(hn::Load(d, level + i), passed_s);
-    hn::Store(hn::Add(hn::Load(d, service + i), served), d, service + i);
+    const auto before = hn::Load(d, service + i);
+    const auto more = hn::Sub(hn::Mul(hn::Load(d, level + i), passed_s), hn::Load(d, excess + i));
+    const auto after = hn::Add(before, more);
+    hn::Store(hn::Sub(hn::Sub(after, before), more), d, excess + i);
+    hn::Store(after, d, service + i);
   }
   clocks.now_s = now_s;
 }
@@ -91,14 +100,17 @@ void advance_clocks(CrossbarClocks& clocks, const double* level, double now_s) {
 void find_finishes(CrossbarClocks& clocks, const double* level) {
   const hn::CappedTag<double, kCrossbarBlock> d;
   const auto now_s = hn::Set(d, clocks.now_s);
+  const auto never = hn::Inf(d);
   const double* service = clocks.service.data();
   const double* earliest = clocks.earliest.data();
   double* finish_s = clocks.finish_s.data();
   const std::size_t links = clocks.service.size();
-  auto first_s = hn::Inf(d);
+  auto first_s = never;
   for (std::size_t i = 0; i < links; i += hn::Lanes(d)) {
+    const auto speed = hn::Load(d, level + i);
     const auto left = hn::Sub(hn::Load(d, earliest + i), hn::Load(d, service + i));
-    const auto at_s = hn::Add(now_s, hn::Div(left, hn::Load(d, level + i)));
+    const auto runs = hn::Gt(speed, hn::Zero(d));
+    const auto at_s = hn::IfThenElse(runs, hn::Add(now_s, hn::Div(left, speed)), never);
     hn::Store(at_s, d, finish_s + i);
     first_s = hn::Min(first_s, at_s);
   }
@@ -190,8 +202,8 @@ HWY_INLINE bool precedes(double residual, double owned, double capacity, double 
   return owned_before == 0 || residual < level_before * (1 - kRounding) * owned;
 }
 
-// Moves the link ahead of all before which it is full. The first place after its own at which a link has to be looked
-// at again: all others that it passes share no flow with it.
+// Moves the link ahead of all before which it is full. The first place after its own from which links have to be gone
+// through again: those that it passes before that place share no flow with it.
 HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays& a, std::uint32_t link, std::size_t at,
                                   std::size_t& moves_left) {
   double residual = a.residual[link];
@@ -225,8 +237,8 @@ HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays& a, std::uint32
   return affected;
 }
 
-// Moves the link behind all that are full before it, by levels as they were. The first place at which a link has to be
-// looked at again.
+// Moves the link behind all that are full before it, by levels as they were. The first place from which links have to
+// be gone through again.
 HWY_INLINE std::size_t move_back(CrossbarState& s, const Arrays& a, std::uint32_t link) {
   double residual = a.residual[link];
   double owned = a.owned[link];
@@ -265,13 +277,13 @@ void update_levels(CrossbarState& s) {
   for (const std::uint32_t link : s.risen) {
     const std::size_t from = a.position[link];
     const std::size_t affected = move_back(s, a, link);
-    if (from < at && at <= a.position[link]) --at;  // what was to be looked at is a place further ahead
+    if (from < at && at <= a.position[link]) --at;  // the link of that place is one further ahead now
     at = std::min(at, affected);
   }
   if (at == a.links) return;
   // Equal levels up to rounding could change places for ever; so many moves never happen otherwise.
   std::size_t moves_left = a.links * a.links;
-  std::size_t idle = 0;  // links that own nothing just before this place
+  std::size_t idle = 0;  // links before this place that own nothing
   std::uint32_t link = a.order[at];
   double left = a.residual[link];
   double least_level = a.least_level(at);

@@ -19,6 +19,7 @@ void find_equal(const double* values, std::size_t count, double value, std::uint
 struct CrossbarClocks {
   double now_s = 0;
   PortValues service;   // the readings at now_s
+  PortValues excess;    // by how much rounding made them too large
   PortValues earliest;  // reading at which the first of the link's flows is done; infinity without one
   PortValues finish_s;  // when that is, if levels stay
   double first_s = std::numeric_limits<double>::infinity();  // the least of finish_s
@@ -29,11 +30,10 @@ struct CrossbarClocks {
 // Lets the clocks run at these levels up to a time.
 void advance_clocks(CrossbarClocks& clocks, const double* level, double now_s);
 
-// What finish_s and first_s are at these levels; 0 is that of a link without flows of its own.
+// What finish_s and first_s are at these levels: infinity where the level is 0.
 void find_finishes(CrossbarClocks& clocks, const double* level);
 
-// Puts the order and the levels from state.first_changed on right (crossbar_levels.h says how) and lists pairs that
-// changed places.
+// Puts the order and the levels right (crossbar_levels.h says how) and lists pairs that changed places.
 void update_levels(CrossbarState& state);
 
 // Residuals from capacities and levels, without what rounding has added up.

@@ -119,7 +119,8 @@ void play(const Problem& problem, const Components& components, std::size_t comp
 std::vector<double> play_all(const Problem& problem, const Components& components, const Recorder& recorder) {
   std::vector<double> completion(problem.flows().size());
   const auto num = static_cast<std::int64_t>(components.flows.size());
-  const std::int64_t grain = recorder ? num : num / 64;  // a recorder is called from one thread
+  // Few are played one by one, as they may be large; many by eights. A recorder is called from one thread.
+  const std::int64_t grain = recorder ? num : std::min<std::int64_t>(8, num / 64);
   core::parallel_for(num, std::max<std::int64_t>(1, grain), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       play(problem, components, static_cast<std::size_t>(i), completion, recorder);

@@ -9,6 +9,7 @@
 
 #include "core/philox.h"
 #include "numerics/vector_target.h"
+#include "sim/network/crossbar_loops.h"
 #include "sim/network/progressive_filling.h"
 #include "sim/network/solve.h"
 
@@ -210,6 +211,15 @@ TEST(InnerLinks, AreOverloadedByMoreThanTheyCanCarry) {
   end(2, 3);
   levels.update();
   EXPECT_TRUE(inner.overloaded(levels));  // 8 on the third
+}
+
+// A clock that stands at much already and goes on in small steps, as when other ports' flows end.
+TEST(CrossbarClocks, KeepWhatManySmallStepsAddUpTo) {
+  CrossbarClocks clocks(8);
+  clocks.service.assign(8, 1e12);
+  const PortValues level(8, 1.0);
+  for (int step = 1; step <= 100'000; ++step) advance_clocks(clocks, level.data(), 0.1 * step);
+  EXPECT_NEAR(clocks.service[0] - 1e12, 1e4, 2e-4);
 }
 
 TEST(Crossbar, EveryInstructionSetGivesTheSameBits) {
