@@ -19,8 +19,8 @@ namespace lastbit::sim::network {
 // changes the owner of the one flow that they may share. (If the later of two links has a level below the earlier's
 // l, then also before the earlier took l for each flow in common: (r - k l) / (n - k) < l means r / n < l. So moving
 // ahead is right, one place at a time.) Where a flow ends, its links' levels rise; they first move back to where these
-// would stand if no other level changed, which leaves few to be moved ahead one by one. Links that another passes either
-// way are gone through again from the first on that shares a flow with it.
+// would stand if no other level changed, which leaves few to be moved ahead one by one. Links that another passes
+// either way are gone through again from the first on that shares a flow with it.
 //
 // Links of both sides are numbered together; the second side begins at second_side().
 
