@@ -15,7 +15,7 @@ struct SimgridRun {
 };
 
 // Who sends: one actor all flows, asynchronously, which is the fastest way that we know; or an actor a flow, by the
-// blocking Comm::sendto, the call that the ground truth names.
+// blocking Comm::sendto.
 enum class SimgridActors { kOne, kOnePerFlow };
 
 // The flows from GPU `ends[i][0]` to `ends[i][1]` by SimGrid's flow model CM02 without its empirical factors, with the
