@@ -91,8 +91,8 @@ BENCHMARK(ep64_groups_2048_gpus)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
-// Ours and SimGrid's, one after the other, and how much faster ours is: `ratio` beside the fastest way to drive SimGrid that we know,
-// `sendto_ratio` beside an actor a flow.
+// Ours and SimGrid's, one after the other, and how much faster ours is: `ratio` beside the fastest way to drive SimGrid
+// that we know, `sendto_ratio` beside an actor a flow.
 void beside_simgrid(benchmark::State& state, const Traffic& traffic) {
   Answer answer;
   double least_s = 1e9;
