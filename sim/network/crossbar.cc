@@ -5,8 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "sim/network/crossbar_loops.h"
-
 namespace lastbit::sim::network {
 namespace {
 
@@ -32,9 +30,6 @@ void for_each_bit(const std::vector<std::uint64_t>& bits, std::size_t count, Vis
 
 }  // namespace
 
-CrossbarClocks::CrossbarClocks(std::size_t links)
-    : service(links, 0), excess(links, 0), earliest(links, kNever), finish_s(links, kNever) {}
-
 Crossbar::Crossbar(const CrossbarPorts& ports)
     : levels_(ports.first, ports.second), port_(ports.port), clocks_(levels_.links()), inner_(ports.inner) {
   width_[1] = levels_.second_side();
@@ -45,7 +40,6 @@ Crossbar::Crossbar(const CrossbarPorts& ports)
     row_.push_back(link == 0 ? 0 : row_.back() + (link - 1 < width_[1] ? width_[0] : width_[1]));
   number_.assign(width_[0] * width_[1], 0);
   rescanned_.assign(links, false);
-  due_.resize(links / 64 + 1);
   ended_.resize(links / 64 + 1);
 }
 
@@ -78,9 +72,7 @@ void Crossbar::complete(std::vector<std::uint32_t>& done) {
   const double finish_s = next_completion_s();
   if (finish_s == kNever) return;
   advance_clocks(clocks_, levels_.level().data(), std::max(clocks_.now_s, finish_s));
-  const std::size_t links = clocks_.finish_s.size();
-  find_equal(clocks_.finish_s.data(), links, finish_s, due_.data());
-  for_each_bit(due_, links, [&](std::uint32_t link) { end_first_flows(link, done); });
+  for_each_bit(clocks_.due, levels_.links(), [&](std::uint32_t link) { end_first_flows(link, done); });
   stale_ = true;
 }
 
@@ -88,16 +80,14 @@ void Crossbar::end_first_flows(std::uint32_t link, std::vector<std::uint32_t>& d
   const bool first = link < width_[1];
   const std::size_t others = first ? width_[0] : width_[1];
   double* row = finish_.data() + row_[link];
-  find_equal(row, others, clocks_.earliest[link], ended_.data());
+  clocks_.earliest[link] = take_out(row, others, clocks_.earliest[link], ended_.data());
   for_each_bit(ended_, others, [&](std::uint32_t other) {
-    row[other] = kNever;
     const std::uint32_t from = first ? link : other;
     const std::uint32_t column = first ? other : link - static_cast<std::uint32_t>(width_[1]);
     done.push_back(number_[from * width_[0] + column]);
     inner_.end(done.back());
     levels_.remove(from, column + static_cast<std::uint32_t>(width_[1]));
   });
-  look_again(link);
 }
 
 // Flows that changed owners in the last update, from the clock of the owner of before to that of the owner of now.
@@ -106,19 +96,14 @@ void Crossbar::hand_over() {
   double* earliest = clocks_.earliest.data();
   double* readings = finish_.data();
   const std::size_t* row = row_.data();
-  for (const auto& [from, to] : levels_.moved()) {
-    double& of_first = readings[row[from] + to - width_[1]];
-    double& of_second = readings[row[to] + from];
-    const bool by_first = levels_.owned_by_first(from, to);
-    const std::uint32_t owner = by_first ? from : to;
-    const std::uint32_t before = by_first ? to : from;
-    double& own = by_first ? of_first : of_second;
-    double& old = by_first ? of_second : of_first;
-    if (old == kNever) continue;  // it went there and back
+  const std::size_t second_side = width_[1];
+  const auto place = [second_side](std::uint32_t link) { return link < second_side ? link : link - second_side; };
+  for (const auto& [before, owner] : levels_.moved()) {
+    double& old = readings[row[before] + place(owner)];
+    double& own = readings[row[owner] + place(before)];
     if (old == earliest[before]) look_again(before);
-    const double left = std::max(0.0, old - service[before]);
+    own = service[owner] + std::max(0.0, old - service[before]);
     old = kNever;
-    own = service[owner] + left;
     earliest[owner] = std::min(earliest[owner], own);
   }
 }
@@ -144,7 +129,7 @@ void Crossbar::settle() {
   }
   begun_.clear();
   for (const std::uint32_t link : rescans_) {
-    clocks_.earliest[link] = least(finish_.data() + row_[link], link < width_[1] ? width_[0] : width_[1]);
+    clocks_.earliest[link] = least_reading(finish_.data() + row_[link], link < width_[1] ? width_[0] : width_[1]);
     rescanned_[link] = false;
   }
   rescans_.clear();

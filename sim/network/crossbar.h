@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "sim/network/crossbar_clocks.h"
 #include "sim/network/crossbar_levels.h"
-#include "sim/network/crossbar_loops.h"
 #include "sim/network/flow_list.h"
 #include "sim/network/inner_links.h"
 #include "sim/network/max_min.h"
@@ -51,10 +51,10 @@ class Crossbar {
   // Readings of the owner's clock at which flows are done, infinity where a link owns no flow: [links][other side].
   PortValues finish_;
   std::vector<std::size_t> row_;
-  std::vector<std::uint32_t> number_;       // of the flow between two ports: [first side][second side]
-  std::vector<std::uint32_t> rescans_;      // links whose first flow is gone, since the last settle()
-  std::vector<bool> rescanned_;             // those
-  std::vector<std::uint64_t> due_, ended_;  // bits of links, and of flows of one, that are done now
+  std::vector<std::uint32_t> number_;   // of the flow between two ports: [first side][second side]
+  std::vector<std::uint32_t> rescans_;  // links whose first flow is gone, since the last settle()
+  std::vector<bool> rescanned_;         // those
+  std::vector<std::uint64_t> ended_;    // bits of a link's flows that are done now
   struct Begun {
     std::uint32_t from, to;
     double bytes;

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "sim/network/crossbar_loops.h"
+#include "sim/network/crossbar_update.h"
 
 namespace lastbit::sim::network {
 namespace {
@@ -35,6 +35,7 @@ CrossbarLevels::CrossbarLevels(const std::vector<double>& first, const std::vect
   std::iota(s.order.begin(), s.order.end(), 0U);
   s.position = s.order;
   s.order.push_back(0);  // the loops look at the next one
+  s.highest.assign(2 * (links + 1), 0);
   s.words = (links + 63) / 64;
   s.owns.assign(links * s.words + 1, 0);  // the loops read whole words from any byte on
   s.first_changed = links;
@@ -51,9 +52,7 @@ void CrossbarLevels::set_owner(Pair pair, bool owns) {
 }
 
 void CrossbarLevels::own(std::uint32_t link, double flows) {
-  if (state_.owned[link] > 0) --state_.owning;
   state_.owned[link] += flows;
-  if (state_.owned[link] > 0) ++state_.owning;
   state_.share[link] = 1 / state_.owned[link];
 }
 
@@ -63,7 +62,6 @@ void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
   set_owner(pair, true);
   own(pair.owner, 1);
   state_.residual[pair.other] -= state_.level[pair.owner];
-  state_.first_changed = std::min<std::size_t>(state_.first_changed, state_.position[pair.owner]);
 }
 
 void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
@@ -71,21 +69,37 @@ void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
   set_owner(pair, false);
   own(pair.owner, -1);
   state_.residual[pair.other] += state_.level[pair.owner];
-  if (state_.owned[pair.owner] == 0) state_.level[pair.owner] = 0;
-  state_.risen.insert(state_.risen.end(), {pair.other, pair.owner});
+  state_.risen.push_back(pair.other);
+  if (state_.owned[pair.owner] > 0) {
+    state_.risen.push_back(pair.owner);
+  } else {
+    state_.level[pair.owner] = 0;
+    state_.emptied.push_back(pair.owner);
+  }
+}
+
+// Any link may own flows after some were added. One that owns none and shares a flow with another stands behind it, so
+// it may go behind all that own some.
+void CrossbarLevels::gather_owning() {
+  CrossbarState& s = state_;
+  const auto end = s.order.begin() + static_cast<std::ptrdiff_t>(links());
+  const auto idle = std::stable_partition(s.order.begin(), end, [&s](std::uint32_t link) { return s.owned[link] > 0; });
+  s.owning = static_cast<std::size_t>(idle - s.order.begin());
+  for (std::uint32_t at = 0; at < links(); ++at) s.position[s.order[at]] = at;
+  s.emptied.clear();
+  s.first_changed = 0;
 }
 
 void CrossbarLevels::update() {
   state_.moved.clear();
   if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
+  if (added_) gather_owning();
   update_levels(state_);
-  state_.risen.clear();
   if (std::exchange(added_, false)) {
     refresh_residuals(state_);
     state_.first_changed = 0;
     update_levels(state_);
   }
-  state_.first_changed = links();
 }
 
 }  // namespace lastbit::sim::network

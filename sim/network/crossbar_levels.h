@@ -1,6 +1,7 @@
 // Max-min levels where every flow crosses two links, one of either side: out of a port and into another.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -10,17 +11,21 @@
 
 namespace lastbit::sim::network {
 
-// Links stand in the order in which they are full. A flow is owned by the earlier of its two links, whose level it has,
-// so for every link
-//     level = (capacity - levels of the flows on it that others own) / number of flows that it owns,
-// and the order is right if no link's level is below the one before. Both hold again after a flow came or went once the
-// links behind it are gone through in order: a link whose level has changed takes the difference from the other side's
-// residuals, all of them at once, and a link that turns out to be full before its predecessor moves ahead of it, which
-// changes the owner of the one flow that they may share. (If the later of two links has a level below the earlier's
-// l, then also before the earlier took l for each flow in common: (r - k l) / (n - k) < l means r / n < l. So moving
-// ahead is right, one place at a time.) Where a flow ends, its links' levels rise; they first move back to where these
-// would stand if no other level changed, which leaves few to be moved ahead one by one. Links that another passes
-// either way are gone through again from the first on that shares a flow with it.
+// Links stand in an order. A flow is owned by the earlier of its two links, whose level it has, so for every link
+//     level = (capacity - levels of the flows on it that others own) / number of flows that it owns.
+// Levels are max-min fair if of two links with a flow in common the earlier one's level is not above the later one's:
+// every link is then full, and its own flows are the fastest on it. Links without a flow in common, as those of one
+// side, may stand in any order; those that own no flow, and are not full, stand last.
+//
+// Both hold again after a flow came or went once the links behind it are gone through in order: a link whose level has
+// changed takes the difference from the other side's residuals, all of them at once. A link that turns out to be full
+// before one that stands before it, and with which it shares a flow, moves ahead of it and owns the flow from now on.
+// (If the later of two links has a level below the earlier's l, then also before the earlier took l for each flow in
+// common: (r - k l) / (n - k) < l means r / n < l.) To see this at once, the highest level of either side up to each
+// place is kept: a link that is not below the other side's has no reason to move, and one that is goes ahead of the
+// first link that is above it, and of all behind that, be there a flow in common or not. Where a flow ends, its links'
+// levels rise; they first move back to where these would stand if no other level changed, which leaves few to be moved
+// ahead.
 //
 // Links of both sides are numbered together; the second side begins at second_side().
 
@@ -34,12 +39,14 @@ struct CrossbarState {
   PortValues level;     // as residuals of the other side have it; 0 of links that own none
   std::vector<std::uint32_t> order;
   std::vector<std::uint32_t> position;  // in the order
+  std::size_t owning = 0;               // links that own flows
+  std::vector<double> highest;          // [places + 1][sides]: levels before the place, at most, less rounding
   std::size_t words = 0;                // of a link in owns
   std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link whose flow with this one it owns
-  std::size_t owning = 0;               // links that own flows
   std::vector<std::uint32_t> risen;     // links that the end of a flow left more to share
-  std::size_t first_changed = 0;        // position before which order and levels are right, what has risen aside
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // pairs (from, to) that changed places
+  std::vector<std::uint32_t> emptied;   // links that own nothing any more and still stand among those that do
+  std::size_t first_changed = 0;        // place before which order and levels are right, those links aside
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // flows that changed owners: who had it, who has it
 
   [[nodiscard]] std::size_t links() const { return level.size(); }
   [[nodiscard]] std::size_t second_side() const { return width[1]; }
@@ -61,12 +68,17 @@ class CrossbarLevels {
   // By link: levels; the number of flows that have it: of none, the link is not full.
   [[nodiscard]] const PortValues& level() const { return state_.level; }
   [[nodiscard]] const PortValues& owned() const { return state_.owned; }
-  // The link at a place of the order, in which levels of links that own flows never fall, rounding aside.
-  [[nodiscard]] std::uint32_t in_order(std::size_t place) const { return state_.order[place]; }
   [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {
     return state_.position[from] < state_.position[to];
   }
-  // Pairs (from, to) that changed places, at least once, in the last update.
+  // The order's first places are those of links that own flows.
+  [[nodiscard]] std::size_t owning() const { return state_.owning; }
+  [[nodiscard]] std::uint32_t in_order(std::size_t place) const { return state_.order[place]; }
+  // What no level up to this place exceeds, rounding aside; never less than at the place before.
+  [[nodiscard]] double highest_up_to(std::size_t place) const {
+    return std::max(state_.highest[2 * place + 2], state_.highest[2 * place + 3]);
+  }
+  // Flows that changed owners in the last update, in this order: the link that had it and the one that has it.
   [[nodiscard]] const std::vector<std::pair<std::uint32_t, std::uint32_t>>& moved() const { return state_.moved; }
 
  private:
@@ -76,6 +88,7 @@ class CrossbarLevels {
   [[nodiscard]] Pair pair_of(std::uint32_t from, std::uint32_t to) const;
   void set_owner(Pair pair, bool owns);
   void own(std::uint32_t link, double flows);  // more
+  void gather_owning();
 
   CrossbarState state_;
   std::uint32_t updates_ = 0;

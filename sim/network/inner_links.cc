@@ -50,10 +50,9 @@ void InnerLinks::add_up_highest(const CrossbarLevels& levels) {
   highest_.resize(most_flows_ + 1);
   std::size_t added = 0;
   double sum = highest_[0] = 0;
-  for (std::size_t place = levels.links(); place > 0 && added < most_flows_; --place) {
-    const std::uint32_t link = levels.in_order(place - 1);
-    const double level = levels.level()[link];
-    for (double flows = levels.owned()[link]; flows > 0 && added < most_flows_; --flows)
+  for (std::size_t place = levels.owning(); place > 0 && added < most_flows_; --place) {
+    const double level = levels.highest_up_to(place - 1);
+    for (double flows = levels.owned()[levels.in_order(place - 1)]; flows > 0 && added < most_flows_; --flows)
       highest_[++added] = sum += level;
   }
   std::fill(highest_.begin() + static_cast<std::ptrdiff_t>(added) + 1, highest_.end(), sum);

@@ -9,8 +9,8 @@
 namespace lastbit::sim::network {
 
 // Rates that are max-min fair by the ports' capacities alone are so with more links, too, if these can carry them.
-// Almost always the sum of as many of the highest rates as a link has flows shows that it can; else its own are added
-// up.
+// Almost always the sum of as many of the highest rates as a link has flows, or of what is not less than those, shows
+// that it can; else its own are added up.
 class InnerLinks {
  public:
   explicit InnerLinks(std::vector<double> capacity);  // B/s
@@ -40,7 +40,7 @@ class InnerLinks {
   std::vector<std::vector<std::uint32_t>> on_link_;  // flows, some of them ended
   std::vector<Flow> flows_;
   std::vector<std::uint32_t> routes_;
-  std::vector<double> highest_;  // sums of the 0, 1, ..., most_flows_ highest rates
+  std::vector<double> highest_;  // sums of the 0, 1, ..., most_flows_ highest rates, at least
 };
 
 }  // namespace lastbit::sim::network

@@ -1,5 +1,6 @@
 #include "sim/network/crossbar.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -9,7 +10,7 @@
 
 #include "core/philox.h"
 #include "numerics/vector_target.h"
-#include "sim/network/crossbar_loops.h"
+#include "sim/network/crossbar_clocks.h"
 #include "sim/network/progressive_filling.h"
 #include "sim/network/solve.h"
 
@@ -44,6 +45,31 @@ std::vector<double> plain_levels(const std::vector<double>& capacity,
   return level;
 }
 
+// What is wrong with the order of links, if anything: who owns flows stands first, an owner before a faster link.
+std::string fault_of_order(const CrossbarLevels& levels,
+                           const std::vector<std::pair<std::uint32_t, std::uint32_t>>& flows) {
+  std::vector<double> owned(levels.links(), 0);
+  for (const auto& [from, to] : flows) {
+    const bool by_first = levels.owned_by_first(from, to);
+    const std::uint32_t owner = by_first ? from : to;
+    const std::uint32_t other = by_first ? to : from;
+    owned[owner] += 1;
+    if (levels.owned()[other] > 0 && levels.level()[owner] > levels.level()[other] * (1 + 1e-12))
+      return fmt::format("{} owns the flow with {}", owner, other);
+  }
+  for (std::uint32_t link = 0; link < levels.links(); ++link)
+    if (owned[link] != levels.owned()[link]) return fmt::format("{} owns {} flows", link, owned[link]);
+  double highest = 0;
+  for (std::size_t place = 0; place < levels.links(); ++place) {
+    const std::uint32_t link = levels.in_order(place);
+    if ((owned[link] > 0) != (place < levels.owning())) return fmt::format("{} at {}", link, place);
+    if (owned[link] == 0) continue;
+    highest = std::max(highest, levels.level()[link]);
+    if (std::abs(levels.highest_up_to(place) - highest) > 1e-12 * highest) return fmt::format("highest at {}", place);
+  }
+  return "";
+}
+
 // Flows come and go in any order: levels are those of a filling from the start.
 RC_GTEST_PROP(CrossbarLevels, AreThoseOfAFilling, ()) {
   const auto ports = *rc::gen::inRange<std::size_t>(1, 12);
@@ -70,6 +96,7 @@ RC_GTEST_PROP(CrossbarLevels, AreThoseOfAFilling, ()) {
     }
     if (*rc::gen::inRange(0, 3) == 0) continue;  // several at once
     levels.update();
+    RC_ASSERT(fault_of_order(levels, flows) == "");
     const std::vector<double> expected = plain_levels(capacity, flows);
     for (const auto& [a, b] : flows) {
       const std::uint32_t owner = levels.owned_by_first(a, b) ? a : b;
@@ -101,6 +128,7 @@ TEST(CrossbarLevels, OfManyPortsAreThoseOfAFilling) {
     for (const auto& [from, to] : flows) levels.add(from, to);
     while (!flows.empty()) {
       levels.update();
+      ASSERT_EQ(fault_of_order(levels, flows), "") << flows.size() << " flows left of " << num_first;
       if (flows.size() % 31 == 0 || flows.size() < 30) {
         const std::vector<double> expected = plain_levels(capacity, flows);
         for (const auto& [from, to] : flows) {
