@@ -121,27 +121,16 @@ struct Arrays {
                            change, width[1 - first]);
   }
 
-  // The link's level for what is left to it; by how much it rises.
-  HWY_INLINE double put_right(std::uint32_t link, double left) const {
-    const double now = left * share[link];  // a quotient would take three times as long
-    const double change = now - level[link];
-    level[link] = now;
-    return change;
-  }
-
-  // A level as it counts for links behind: rounding moves none.
-  [[nodiscard]] HWY_INLINE double height(std::uint32_t link) const { return level[link] * (1 - kRounding); }
-
   // The highest level before a place on the side across from a link.
   [[nodiscard]] HWY_INLINE double highest_across(std::uint32_t link, std::size_t at) const {
     return highest[2 * at + (link < second_side ? 1 : 0)];
   }
 
-  // Once the link at a place has its level: the highest ones before the next place.
-  HWY_INLINE void raise_highest(std::uint32_t link, std::size_t at) const {
+  // The link at a place has this level: the highest ones before the next place, which rounding alone is not to move.
+  HWY_INLINE void raise_highest(std::uint32_t link, std::size_t at, double its_level) const {
     const std::size_t side = link < second_side ? 0 : 1;
     double* before = highest + 2 * at;
-    before[2 + side] = std::max(before[side], height(link));
+    before[2 + side] = std::max(before[side], its_level * (1 - kRounding));
     before[3 - side] = before[1 - side];
   }
 };
@@ -189,7 +178,7 @@ HWY_INLINE void lose(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t fr
   s.moved.emplace_back(from, to);
 }
 
-// Moves the link ahead of all that stand before it as far as a level across is above its own, or, of a link that owns
+// Moves the link ahead of the one before it, and on as far as a level across is above its own, or, of a link that owns
 // nothing, until it is not overtaken. Its new place. (Of those that it passes, one may be full before it: that one will
 // go ahead of it again.)
 template <std::size_t kWidth>
@@ -198,10 +187,8 @@ HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays<kWidth>& a, std
   double owned = a.owned[link];
   const double level = a.level[link];
   if (owned == 0) ++s.owning;
-  while (at > 0) {
-    const bool right =
-        owned == 0 ? !overtaken(residual, a.capacity[link]) : residual >= a.highest_across(link, at) * owned;
-    if (right) break;
+  bool moves = at > 0;
+  while (moves) {
     const std::uint32_t before = a.order[--at];
     a.place(before, at + 1);
     if (a.give(before, link)) {
@@ -209,6 +196,9 @@ HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays<kWidth>& a, std
       owned += 1;
       lose(s, a, before, link, level);
     }
+    const bool right =
+        owned == 0 ? !overtaken(residual, a.capacity[link]) : residual >= a.highest_across(link, at) * owned;
+    moves = at > 0 && !right;
   }
   if (HWY_UNLIKELY(owned == 0)) fail_to_order();
   a.place(link, at);
@@ -250,21 +240,25 @@ HWY_INLINE std::size_t move_back(CrossbarState& s, const Arrays<kWidth>& a, std:
 //
 // The hot loop. It is bound by its stores, a side's residuals a link, and by branches that are known late: those to
 // links that move. So what is left to the next link, and how high its level must be, is found ahead of the stores that
-// say so, too. And of a link right before it, it counts whether they share a flow: of those that do not, most are near.
+// say so, too. Of the link right before it, it counts whether they share a flow: of those that do not, most are near.
+// If the next one moves ahead, this one does not take its level, as it will have another.
 template <std::size_t kWidth>
 HWY_INLINE std::size_t put_in_order(const Arrays<kWidth>& a, std::size_t at, std::size_t owning) {
   std::uint32_t link = a.order[at];
   double left = a.residual[link];
-  double least_level = a.highest_across(link, at);
-  for (; at < owning; ++at) {
-    if (HWY_UNLIKELY(left < least_level * a.owned[link])) break;
+  if (at < owning && HWY_UNLIKELY(left < a.highest_across(link, at) * a.owned[link])) return at;
+  while (at < owning) {
     const std::uint32_t next = a.order[at + 1];
     const double left_to_next = a.residual[next];
-    const double change = a.put_right(link, left);
+    const double level = left * a.share[link];  // a quotient would take three times as long
+    const double change = level - a.level[link];
     const double shared = a.owns_shared(link, next);
     left = left_to_next - change * shared;
-    least_level = std::max(a.highest_across(next, at), a.height(link) * shared);
-    a.raise_highest(link, at);
+    const double least_level = std::max(a.highest_across(next, at), level * (1 - kRounding) * shared);
+    a.raise_highest(link, at, level);
+    ++at;
+    if (HWY_UNLIKELY(left < least_level * a.owned[next]) && at < owning) return at;
+    a.level[link] = level;
     a.take_across(link, change);
     link = next;
   }
@@ -286,7 +280,10 @@ HWY_INLINE void update_levels_of(CrossbarState& s) {
   }
   s.risen.clear();
   s.first_changed = a.links;
-  for (; moved_from < std::min(at, s.owning); ++moved_from) a.raise_highest(a.order[moved_from], moved_from);
+  for (; moved_from < std::min(at, s.owning); ++moved_from) {
+    const std::uint32_t link = a.order[moved_from];
+    a.raise_highest(link, moved_from, a.level[link]);
+  }
   if (at == a.links) return;
   // Equal levels up to rounding could change places for ever; so many moves never happen otherwise.
   std::size_t moves_left = a.links * a.links;
@@ -296,10 +293,7 @@ HWY_INLINE void update_levels_of(CrossbarState& s) {
       at = move_ahead(s, a, a.order[at], at);
     }
     if (!any_overtaken(a)) return;
-    while (at < a.links && !overtaken(a.residual[a.order[at]], a.capacity[a.order[at]])) {
-      a.raise_highest(a.order[at], at);
-      ++at;
-    }
+    while (at < a.links && !overtaken(a.residual[a.order[at]], a.capacity[a.order[at]])) ++at;
     if (at == a.links || moves_left-- == 0) fail_to_order();
     at = move_ahead(s, a, a.order[at], at);
   }

@@ -63,7 +63,10 @@ std::string fault_of_order(const CrossbarLevels& levels,
   for (std::size_t place = 0; place < levels.links(); ++place) {
     const std::uint32_t link = levels.in_order(place);
     if ((owned[link] > 0) != (place < levels.owning())) return fmt::format("{} at {}", link, place);
-    if (owned[link] == 0) continue;
+    if (owned[link] == 0) {
+      if (levels.level()[link] != 0) return fmt::format("{} owns nothing and has a level", link);
+      continue;
+    }
     highest = std::max(highest, levels.level()[link]);
     if (std::abs(levels.highest_up_to(place) - highest) > 1e-12 * highest) return fmt::format("highest at {}", place);
   }
@@ -239,6 +242,21 @@ TEST(InnerLinks, AreOverloadedByMoreThanTheyCanCarry) {
   end(2, 3);
   levels.update();
   EXPECT_TRUE(inner.overloaded(levels));  // 8 on the third
+}
+
+// Ports of one side stand in any order.
+TEST(InnerLinks, AreOverloadedByAFastPortBeforeASlowOne) {
+  CrossbarLevels levels({8.0, 4.0}, {100.0, 100.0});
+  const auto second = static_cast<std::uint32_t>(levels.second_side());
+  InnerLinks inner({6.0});
+  for (std::uint32_t port = 0; port < 2; ++port) {
+    levels.add(port, second + port);
+    inner.begin(port, second + port);
+    if (port == 0) inner.cross(0);
+  }
+  levels.update();
+  ASSERT_EQ(levels.in_order(0), 0u);
+  EXPECT_TRUE(inner.overloaded(levels));
 }
 
 // A clock that stands at much already and goes on in small steps, as when other ports' flows end.
