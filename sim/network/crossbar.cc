@@ -12,6 +12,8 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 // Matrices of ports by ports: beyond this they leave the cache, and below this there is nothing to win.
 constexpr std::size_t kMostPorts = 512;
 constexpr std::size_t kFewestFlows = 32;
+// One port's capacity to another's: beyond this nothing would be left of the digits of what a slow one has left.
+constexpr double kWidestRatio = 1e12;
 
 // Whether half of the flows or more are not as large as the one before.
 bool sizes_differ(const FlowList& flows, std::span<const std::uint32_t> members) {
@@ -169,6 +171,9 @@ CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_
     }
   }
   if (4 * members.size() < ports.first.size() * ports.second.size()) return {};
+  const auto [slowest, fastest] = std::ranges::minmax(ports.first);
+  const auto [slowest_in, fastest_in] = std::ranges::minmax(ports.second);
+  if (std::max(fastest, fastest_in) > kWidestRatio * std::min(slowest, slowest_in)) return {};
   std::vector<bool> taken(ports.first.size() * ports.second.size());
   for (const std::uint32_t flow : members) {
     const auto route = flows.route(flow);

@@ -68,7 +68,8 @@ class Crossbar {
 
 // The ports of a component, if it is one that a crossbar should serve: every route two links or more, each once, each
 // link in one place only, no two flows between the same ports, a quarter of all pairs or more, and neither weights nor
-// counts; with links between, half of the flows or more not as large as the one before. Empty sides otherwise.
+// counts, no port 1e12 times as fast as another; with links between, half of the flows or more not as large as the one
+// before. Empty sides otherwise.
 [[nodiscard]] CrossbarPorts crossbar_ports(const FlowList& flows, std::span<const std::uint32_t> members,
                                            std::span<const std::uint32_t> local_link, std::span<const double> capacity);
 

@@ -10,7 +10,7 @@ namespace lastbit::sim::network {
 namespace {
 
 // Residuals are kept by adding and subtracting; every so many updates all are made anew, so that rounding errors of
-// 2^-53 a change cannot add up to more than 1e-13 of a capacity. They are made anew as well when flows have come: until
+// 2^-53 of a capacity a change do not add up. They are made anew as well when flows have come: until
 // the order is right again a large link may take more from a small one's residual, and give it back, than leaves the
 // small one's digits.
 constexpr std::uint32_t kUpdatesBetweenRefreshes = 256;
@@ -38,7 +38,6 @@ CrossbarLevels::CrossbarLevels(const std::vector<double>& first, const std::vect
   s.highest.assign(2 * (links + 1), 0);
   s.words = (links + 63) / 64;
   s.owns.assign(links * s.words + 1, 0);  // the loops read whole words from any byte on
-  s.first_changed = links;
 }
 
 CrossbarLevels::Pair CrossbarLevels::pair_of(std::uint32_t from, std::uint32_t to) const {
@@ -87,17 +86,16 @@ void CrossbarLevels::gather_owning() {
   s.owning = static_cast<std::size_t>(idle - s.order.begin());
   for (std::uint32_t at = 0; at < links(); ++at) s.position[s.order[at]] = at;
   s.emptied.clear();
-  s.first_changed = 0;
 }
 
 void CrossbarLevels::update() {
   state_.moved.clear();
   if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
-  if (added_) gather_owning();
+  state_.afresh = std::exchange(added_, false);
+  if (state_.afresh) gather_owning();
   update_levels(state_);
-  if (std::exchange(added_, false)) {
+  if (state_.afresh) {
     refresh_residuals(state_);
-    state_.first_changed = 0;
     update_levels(state_);
   }
 }

@@ -15,17 +15,16 @@ namespace lastbit::sim::network {
 //     level = (capacity - levels of the flows on it that others own) / number of flows that it owns.
 // Levels are max-min fair if of two links with a flow in common the earlier one's level is not above the later one's:
 // every link is then full, and its own flows are the fastest on it. Links without a flow in common, as those of one
-// side, may stand in any order; those that own no flow, and are not full, stand last.
+// side, may stand in any order; those that own no flow stand last.
 //
 // Both hold again after a flow came or went once the links behind it are gone through in order: a link whose level has
 // changed takes the difference from the other side's residuals, all of them at once. A link that turns out to be full
 // before one that stands before it, and with which it shares a flow, moves ahead of it and owns the flow from now on.
-// (If the later of two links has a level below the earlier's l, then also before the earlier took l for each flow in
-// common: (r - k l) / (n - k) < l means r / n < l.) To see this at once, the highest level of either side up to each
-// place is kept: a link that is not below the other side's has no reason to move, and one that is goes ahead of the
-// first link that is above it, and of all behind that, be there a flow in common or not. Where a flow ends, its links'
-// levels rise; they first move back to where these would stand if no other level changed, which leaves few to be moved
-// ahead.
+// (If the later of the two has a level below the earlier's l, then also before the earlier took l for their flow:
+// (r - l) / (n - 1) < l means r / n < l.) To see this at once, the highest level of either side up to each place is
+// kept: a link that is not below the other side's has no reason to move, and one that is goes ahead of those that are
+// above it, be there a flow in common or not. Where a flow ends, its links' levels rise; they first move back to where
+// these would stand if no other level changed, which leaves few to be moved ahead.
 //
 // Links of both sides are numbered together; the second side begins at second_side().
 
@@ -45,7 +44,8 @@ struct CrossbarState {
   std::vector<std::uint64_t> owns;      // [links][words]: a bit for each link whose flow with this one it owns
   std::vector<std::uint32_t> risen;     // links that the end of a flow left more to share
   std::vector<std::uint32_t> emptied;   // links that own nothing any more and still stand among those that do
-  std::size_t first_changed = 0;        // place before which order and levels are right, those links aside
+  std::vector<std::uint32_t> kept;      // of a move: links that stay before the one that moves
+  bool afresh = false;                  // flows came: all places are to be gone through
   std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // flows that changed owners: who had it, who has it
 
   [[nodiscard]] std::size_t links() const { return level.size(); }
@@ -65,7 +65,7 @@ class CrossbarLevels {
   // Puts order and levels right again.
   void update();
 
-  // By link: levels; the number of flows that have it: of none, the link is not full.
+  // By link: levels; the number of flows that have it: of none, the link need not be full.
   [[nodiscard]] const PortValues& level() const { return state_.level; }
   [[nodiscard]] const PortValues& owned() const { return state_.owned; }
   [[nodiscard]] bool owned_by_first(std::uint32_t from, std::uint32_t to) const {

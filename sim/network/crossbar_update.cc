@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "core/error.h"
 
@@ -126,16 +127,16 @@ struct Arrays {
     return highest[2 * at + (link < second_side ? 1 : 0)];
   }
 
-  // The link at a place has this level: the highest ones before the next place, which rounding alone is not to move.
-  HWY_INLINE void raise_highest(std::uint32_t link, std::size_t at, double its_level) const {
+  // The link at a place has this level, less rounding: the highest ones before the next place.
+  HWY_INLINE void raise_highest(std::uint32_t link, std::size_t at, double height) const {
     const std::size_t side = link < second_side ? 0 : 1;
     double* before = highest + 2 * at;
-    before[2 + side] = std::max(before[side], its_level * (1 - kRounding));
+    before[2 + side] = std::max(before[side], height);
     before[3 - side] = before[1 - side];
   }
 };
 
-// Not to be seen: each move sets more in order than it disturbs.
+// For capacities further apart than crossbar_ports lets through: what rounding makes of them may have no order.
 [[noreturn]] HWY_NOINLINE void fail_to_order() {
   throw core::Error(core::ErrorKind::kInternal, "links of a crossbar pass each other without an end");
 }
@@ -178,33 +179,93 @@ HWY_INLINE void lose(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t fr
   s.moved.emplace_back(from, to);
 }
 
-// Moves the link ahead of the one before it, and on as far as a level across is above its own, or, of a link that owns
-// nothing, until it is not overtaken. Its new place. (Of those that it passes, one may be full before it: that one will
-// go ahead of it again.)
+// What a link has left to share, and among how many flows, once it owns those that are faster on it than that; and the
+// first place that a link has to which such a flow belongs.
+struct Share {
+  double left, flows;
+  std::size_t from;
+};
+
+// The share of a link that has to move from a place: of the levels before it, which stand in any order, it takes the
+// highest (by leaving out those below the mean that they make, as Michelot does, J. Optim. Theory Appl. 50, 1986).
+template <std::size_t kWidth>
+HWY_INLINE Share find_share(const Arrays<kWidth>& a, std::uint32_t link, std::size_t at) {
+  Share share{a.residual[link], a.owned[link], at};
+  double least = std::numeric_limits<double>::infinity();
+  bool more = at > 0;
+  while (more) {
+    const std::uint32_t before = a.order[--share.from];
+    const double level = a.level[before];
+    if (a.owns_shared(before, link) != 0 && level * share.flows > share.left) {
+      share.left += level;
+      share.flows += 1;
+      least = std::min(least, level);
+    }
+    const bool right = share.flows == 0 ? !overtaken(share.left, a.capacity[link])
+                                        : share.left >= a.highest_across(link, share.from) * share.flows;
+    more = share.from > 0 && !right;
+  }
+  while (HWY_UNLIKELY(least * share.flows < share.left)) {
+    const double mean = share.left / share.flows;
+    share.left = a.residual[link];
+    share.flows = a.owned[link];
+    least = std::numeric_limits<double>::infinity();
+    for (std::size_t place = share.from; place < at; ++place) {
+      const std::uint32_t before = a.order[place];
+      if (a.owns_shared(before, link) == 0 || a.level[before] <= mean) continue;
+      share.left += a.level[before];
+      share.flows += 1;
+      least = std::min(least, a.level[before]);
+    }
+  }
+  return share;
+}
+
+// Links that stay before a moving one go ahead of another that it passes. These share a flow only if they are level
+// with one another but for rounding: as good either way round.
+template <std::size_t kWidth>
+HWY_NOINLINE void pass_kept(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t before) {
+  for (const std::uint32_t link : s.kept) {
+    if (!a.give(before, link)) continue;
+    a.set_own(link, a.owned[link] + 1, a.residual[link] + a.level[before]);
+    lose(s, a, before, link, a.level[link]);
+  }
+}
+
+// Moves a link that is full before others that stand before it ahead of those. The first place of another link.
 template <std::size_t kWidth>
 HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t link, std::size_t at) {
+  const Share share = find_share(a, link, at);
   double residual = a.residual[link];
   double owned = a.owned[link];
   const double level = a.level[link];
   if (owned == 0) ++s.owning;
-  bool moves = at > 0;
-  while (moves) {
+  std::size_t to = at;
+  std::size_t num_kept = 0;
+  while (at > share.from) {
     const std::uint32_t before = a.order[--at];
-    a.place(before, at + 1);
+    if (a.level[before] * share.flows <= share.left && a.owned[before] > 0) {
+      s.kept.push_back(before);
+      ++num_kept;
+      continue;
+    }
+    a.place(before, to--);
     if (a.give(before, link)) {
       residual += a.level[before];
       owned += 1;
       lose(s, a, before, link, level);
     }
-    const bool right =
-        owned == 0 ? !overtaken(residual, a.capacity[link]) : residual >= a.highest_across(link, at) * owned;
-    moves = at > 0 && !right;
+    if (HWY_UNLIKELY(num_kept > 0)) pass_kept(s, a, before);
   }
   if (HWY_UNLIKELY(owned == 0)) fail_to_order();
-  a.place(link, at);
+  a.place(link, to);
   a.set_own(link, owned, residual);
+  if (HWY_UNLIKELY(num_kept > 0)) {
+    for (const std::uint32_t other : s.kept) a.place(other, --to);
+    s.kept.clear();
+  }
   if (HWY_UNLIKELY(!s.emptied.empty())) (void)retire_emptied(s, a);
-  return at;
+  return to;
 }
 
 // Moves the link, which owns flows, behind all that are full before it, by levels as they were. The first place from
@@ -241,26 +302,27 @@ HWY_INLINE std::size_t move_back(CrossbarState& s, const Arrays<kWidth>& a, std:
 // The hot loop. It is bound by its stores, a side's residuals a link, and by branches that are known late: those to
 // links that move. So what is left to the next link, and how high its level must be, is found ahead of the stores that
 // say so, too. Of the link right before it, it counts whether they share a flow: of those that do not, most are near.
-// If the next one moves ahead, this one does not take its level, as it will have another.
 template <std::size_t kWidth>
 HWY_INLINE std::size_t put_in_order(const Arrays<kWidth>& a, std::size_t at, std::size_t owning) {
   std::uint32_t link = a.order[at];
+  if (at == 0) a.residual[link] = a.capacity[link];  // whatever rounding made of it
   double left = a.residual[link];
-  if (at < owning && HWY_UNLIKELY(left < a.highest_across(link, at) * a.owned[link])) return at;
+  double least_level = a.highest_across(link, at);
   while (at < owning) {
+    if (HWY_UNLIKELY(left < least_level * a.owned[link])) break;
     const std::uint32_t next = a.order[at + 1];
     const double left_to_next = a.residual[next];
     const double level = left * a.share[link];  // a quotient would take three times as long
     const double change = level - a.level[link];
+    a.level[link] = level;
     const double shared = a.owns_shared(link, next);
     left = left_to_next - change * shared;
-    const double least_level = std::max(a.highest_across(next, at), level * (1 - kRounding) * shared);
-    a.raise_highest(link, at, level);
-    ++at;
-    if (HWY_UNLIKELY(left < least_level * a.owned[next]) && at < owning) return at;
-    a.level[link] = level;
+    const double height = level * (1 - kRounding);
+    least_level = std::max(a.highest_across(next, at), height * shared);
+    a.raise_highest(link, at, height);
     a.take_across(link, change);
     link = next;
+    ++at;
   }
   return at;
 }
@@ -268,7 +330,7 @@ HWY_INLINE std::size_t put_in_order(const Arrays<kWidth>& a, std::size_t at, std
 template <std::size_t kWidth>
 HWY_INLINE void update_levels_of(CrossbarState& s) {
   const Arrays<kWidth> a(s);
-  std::size_t at = s.first_changed;
+  std::size_t at = s.afresh ? 0 : a.links;
   std::size_t moved_from = std::min(at, retire_emptied(s, a));
   for (const std::uint32_t link : s.risen) {
     if (a.owned[link] == 0) continue;
@@ -279,13 +341,12 @@ HWY_INLINE void update_levels_of(CrossbarState& s) {
     moved_from = std::min(moved_from, from);
   }
   s.risen.clear();
-  s.first_changed = a.links;
   for (; moved_from < std::min(at, s.owning); ++moved_from) {
     const std::uint32_t link = a.order[moved_from];
-    a.raise_highest(link, moved_from, a.level[link]);
+    a.raise_highest(link, moved_from, a.level[link] * (1 - kRounding));
   }
   if (at == a.links) return;
-  // Equal levels up to rounding could change places for ever; so many moves never happen otherwise.
+  // A tenth of so many moves were never seen.
   std::size_t moves_left = a.links * a.links;
   while (true) {
     while ((at = put_in_order(a, at, s.owning)) < s.owning) {

@@ -109,6 +109,19 @@ RC_GTEST_PROP(CrossbarLevels, AreThoseOfAFilling, ()) {
   }
 }
 
+// A fast port that owned nothing comes to own flows of fast ones, and leaves a slow one before it alone.
+TEST(CrossbarLevels, AFastPortLeavesASlowOneItsDigits) {
+  CrossbarLevels levels({3e9, 2, 1e9}, {2e9, 2, 2e9});
+  const auto second_side = static_cast<std::uint32_t>(levels.second_side());
+  for (std::uint32_t from = 0; from < 3; ++from)
+    for (std::uint32_t to = 0; to < 3; ++to) levels.add(from, second_side + to);
+  levels.update();
+  levels.remove(2, second_side);
+  levels.update();
+  ASSERT_TRUE(levels.owned_by_first(1, second_side));
+  EXPECT_DOUBLE_EQ(levels.level()[1], 2.0 / 3);
+}
+
 // Sides of whole words of bits, of more and of less than one, of very different lengths.
 TEST(CrossbarLevels, OfManyPortsAreThoseOfAFilling) {
   for (const auto& [num_first, num_second] : {std::pair{64U, 64U}, {70U, 9U}, {9U, 70U}, {66U, 130U}}) {
@@ -304,6 +317,9 @@ TEST(CrossbarPorts, AreThoseOfASwitch) {
     for (std::uint32_t to = 0; to < 16; ++to) all.add(0, 1, std::vector{from, 20 + to});
   EXPECT_EQ(ports_of(all).first.size(), 16u);
   EXPECT_EQ(ports_of(all).second.size(), 16u);
+  links.capacity[20] = 2e12;
+  EXPECT_TRUE(ports_of(all).first.empty());
+  links.capacity[20] = 1;
   FlowList twice = all;
   twice.add(0, 1, std::vector{0u, 20u});
   EXPECT_TRUE(ports_of(twice).first.empty());
