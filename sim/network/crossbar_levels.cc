@@ -50,23 +50,19 @@ void CrossbarLevels::set_owner(Pair pair, bool owns) {
   word = owns ? word | bit : word & ~bit;
 }
 
-void CrossbarLevels::own(std::uint32_t link, double flows) {
-  state_.owned[link] += flows;
-  state_.share[link] = 1 / state_.owned[link];
-}
-
 void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
   added_ = true;
   const Pair pair = pair_of(from, to);
   set_owner(pair, true);
-  own(pair.owner, 1);
+  state_.owned[pair.owner] += 1;
   state_.residual[pair.other] -= state_.level[pair.owner];
 }
 
 void CrossbarLevels::remove(std::uint32_t from, std::uint32_t to) {
   const Pair pair = pair_of(from, to);
   set_owner(pair, false);
-  own(pair.owner, -1);
+  state_.owned[pair.owner] -= 1;
+  state_.share[pair.owner] = 1 / state_.owned[pair.owner];
   state_.residual[pair.other] += state_.level[pair.owner];
   state_.risen.push_back(pair.other);
   if (state_.owned[pair.owner] > 0) {
@@ -85,6 +81,7 @@ void CrossbarLevels::gather_owning() {
   const auto idle = std::stable_partition(s.order.begin(), end, [&s](std::uint32_t link) { return s.owned[link] > 0; });
   s.owning = static_cast<std::size_t>(idle - s.order.begin());
   for (std::uint32_t at = 0; at < links(); ++at) s.position[s.order[at]] = at;
+  for (std::size_t link = 0; link < links(); ++link) s.share[link] = 1 / s.owned[link];
   s.emptied.clear();
 }
 

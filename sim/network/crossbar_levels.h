@@ -87,7 +87,6 @@ class CrossbarLevels {
   };
   [[nodiscard]] Pair pair_of(std::uint32_t from, std::uint32_t to) const;
   void set_owner(Pair pair, bool owns);
-  void own(std::uint32_t link, double flows);  // more
   void gather_owning();
 
   CrossbarState state_;

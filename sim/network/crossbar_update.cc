@@ -224,7 +224,7 @@ HWY_INLINE Share find_share(const Arrays<kWidth>& a, std::uint32_t link, std::si
 // Links that stay before a moving one go ahead of another that it passes. These share a flow only if they are level
 // with one another but for rounding: as good either way round.
 template <std::size_t kWidth>
-HWY_NOINLINE void pass_kept(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t before) {
+HWY_INLINE void pass_kept(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t before) {
   for (const std::uint32_t link : s.kept) {
     if (!a.give(before, link)) continue;
     a.set_own(link, a.owned[link] + 1, a.residual[link] + a.level[before]);
@@ -232,9 +232,10 @@ HWY_NOINLINE void pass_kept(CrossbarState& s, const Arrays<kWidth>& a, std::uint
   }
 }
 
-// Moves a link that is full before others that stand before it ahead of those. The first place of another link.
+// Moves a link that is full before others that stand before it ahead of those. The first place where another link
+// stands from now on.
 template <std::size_t kWidth>
-HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t link, std::size_t at) {
+HWY_INLINE std::size_t move_far_ahead(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t link, std::size_t at) {
   const Share share = find_share(a, link, at);
   double residual = a.residual[link];
   double owned = a.owned[link];
@@ -266,6 +267,26 @@ HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays<kWidth>& a, std
   }
   if (HWY_UNLIKELY(!s.emptied.empty())) (void)retire_emptied(s, a);
   return to;
+}
+
+// The same; most links move ahead of the last one only.
+template <std::size_t kWidth>
+HWY_INLINE std::size_t move_ahead(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t link, std::size_t at) {
+  const std::uint32_t before = a.order[at - 1];
+  const double level = a.level[before];
+  const double shared = a.owns_shared(before, link);
+  const double residual = a.residual[link] + level * shared;
+  const double owned = a.owned[link] + shared;
+  if (level * a.owned[link] <= a.residual[link] || residual < a.highest_across(link, at - 1) * owned)
+    return move_far_ahead(s, a, link, at);
+  a.place(before, at);
+  a.place(link, at - 1);
+  if (a.give(before, link)) {
+    lose(s, a, before, link, a.level[link]);
+    a.set_own(link, owned, residual);
+    if (HWY_UNLIKELY(a.owned[before] == 0)) (void)retire_emptied(s, a);
+  }
+  return at - 1;
 }
 
 // Moves the link, which owns flows, behind all that are full before it, by levels as they were. The first place from
@@ -356,7 +377,7 @@ HWY_INLINE void update_levels_of(CrossbarState& s) {
     if (!any_overtaken(a)) return;
     while (at < a.links && !overtaken(a.residual[a.order[at]], a.capacity[a.order[at]])) ++at;
     if (at == a.links || moves_left-- == 0) fail_to_order();
-    at = move_ahead(s, a, a.order[at], at);
+    at = move_far_ahead(s, a, a.order[at], at);
   }
 }
 
