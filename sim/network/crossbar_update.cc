@@ -179,11 +179,10 @@ HWY_INLINE void lose(CrossbarState& s, const Arrays<kWidth>& a, std::uint32_t fr
   s.moved.emplace_back(from, to);
 }
 
-// What a link has left to share, and among how many flows, once it owns those that are faster on it than that; and the
-// first place that a link has to which such a flow belongs.
+// What is left to a link, and for how many flows, once it owns those that are faster than its share of that.
 struct Share {
   double left, flows;
-  std::size_t from;
+  std::size_t from;  // no link across that stands before this place is above the share
 };
 
 // The share of a link that has to move from a place: of the levels before it, which stand in any order, it takes the
@@ -205,8 +204,9 @@ HWY_INLINE Share find_share(const Arrays<kWidth>& a, std::uint32_t link, std::si
                                         : share.left >= a.highest_across(link, share.from) * share.flows;
     more = share.from > 0 && !right;
   }
-  while (HWY_UNLIKELY(least * share.flows < share.left)) {
-    const double mean = share.left / share.flows;
+  double mean = 0;  // it rises, or rounding is all that is left
+  while (HWY_UNLIKELY(least * share.flows < share.left && mean < share.left / share.flows)) {
+    mean = share.left / share.flows;
     share.left = a.residual[link];
     share.flows = a.owned[link];
     least = std::numeric_limits<double>::infinity();
@@ -367,7 +367,7 @@ HWY_INLINE void update_levels_of(CrossbarState& s) {
     a.raise_highest(link, moved_from, a.level[link] * (1 - kRounding));
   }
   if (at == a.links) return;
-  // A tenth of so many moves were never seen.
+  // Eight times the most that was ever seen.
   std::size_t moves_left = a.links * a.links;
   while (true) {
     while ((at = put_in_order(a, at, s.owning)) < s.owning) {
