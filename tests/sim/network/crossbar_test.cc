@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <tuple>
 
 #include "core/philox.h"
 #include "numerics/vector_target.h"
@@ -122,16 +123,22 @@ TEST(CrossbarLevels, AFastPortLeavesASlowOneItsDigits) {
   EXPECT_DOUBLE_EQ(levels.level()[1], 2.0 / 3);
 }
 
-// Sides of whole words of bits, of more and of less than one, of very different lengths.
+// Sides of whole words of bits, of more and of less than one, of very different lengths; the last two of ports that are
+// level with one another but for rounding.
 TEST(CrossbarLevels, OfManyPortsAreThoseOfAFilling) {
-  for (const auto& [num_first, num_second] : {std::pair{64U, 64U}, {70U, 9U}, {9U, 70U}, {66U, 130U}}) {
+  for (const auto& [num_first, num_second, step] : {std::tuple{64U, 64U, 1.0},
+                                                    {70U, 9U, 1.0},
+                                                    {9U, 70U, 1.0},
+                                                    {66U, 130U, 1.0},
+                                                    {64U, 64U, 3e-14},
+                                                    {14U, 14U, 3e-14}}) {
     const core::RandomStream drawn(1, "crossbar");
     std::uint64_t draws = 0;
     const auto draw = [&](std::uint32_t below) { return drawn.word(draws++) % below; };
     std::vector<double> first(num_first);
     std::vector<double> second(num_second);
-    for (double& value : first) value = 1 + draw(5);
-    for (double& value : second) value = 1 + draw(5);
+    for (double& value : first) value = 1 + step * draw(9);
+    for (double& value : second) value = 1 + step * draw(9);
     CrossbarLevels levels(first, second);
     const auto second_side = static_cast<std::uint32_t>(levels.second_side());
     std::vector<double> capacity(levels.links(), 1);
