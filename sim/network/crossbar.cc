@@ -12,7 +12,7 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 // Matrices of ports by ports: beyond this they leave the cache, and below this there is nothing to win.
 constexpr std::size_t kMostPorts = 512;
 constexpr std::size_t kFewestFlows = 32;
-// One port's capacity to another's: beyond this nothing would be left of the digits of what a slow one has left.
+// One port's capacity to another's: what rounding makes of the fast one's is a ten-thousandth of the slow one's then.
 constexpr double kWidestRatio = 1e12;
 
 // Whether half of the flows or more are not as large as the one before.

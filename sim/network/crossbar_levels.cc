@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <utility>
 
 #include "sim/network/crossbar_update.h"
 
@@ -10,9 +9,8 @@ namespace lastbit::sim::network {
 namespace {
 
 // Residuals are kept by adding and subtracting; every so many updates all are made anew, so that rounding errors of
-// 2^-53 of a capacity a change do not add up. They are made anew as well when flows have come: until
-// the order is right again a large link may take more from a small one's residual, and give it back, than leaves the
-// small one's digits.
+// 2^-53 of a capacity a change do not add up. They are made anew as well when flows have come: until the order is right
+// again a large link may take more from a small one's residual, and give it back, than leaves the small one's digits.
 constexpr std::uint32_t kUpdatesBetweenRefreshes = 256;
 
 std::size_t whole_blocks(std::size_t count) { return (count + kCrossbarBlock - 1) / kCrossbarBlock * kCrossbarBlock; }
@@ -51,7 +49,7 @@ void CrossbarLevels::set_owner(Pair pair, bool owns) {
 }
 
 void CrossbarLevels::add(std::uint32_t from, std::uint32_t to) {
-  added_ = true;
+  state_.afresh = true;
   const Pair pair = pair_of(from, to);
   set_owner(pair, true);
   state_.owned[pair.owner] += 1;
@@ -88,12 +86,12 @@ void CrossbarLevels::gather_owning() {
 void CrossbarLevels::update() {
   state_.moved.clear();
   if (++updates_ % kUpdatesBetweenRefreshes == 0) refresh_residuals(state_);
-  state_.afresh = std::exchange(added_, false);
   if (state_.afresh) gather_owning();
   update_levels(state_);
   if (state_.afresh) {
     refresh_residuals(state_);
     update_levels(state_);
+    state_.afresh = false;
   }
 }
 

@@ -45,7 +45,7 @@ struct CrossbarState {
   std::vector<std::uint32_t> risen;     // links that the end of a flow left more to share
   std::vector<std::uint32_t> emptied;   // links that own nothing any more and still stand among those that do
   std::vector<std::uint32_t> kept;      // of a move: links that stay before the one that moves
-  bool afresh = false;                  // flows came: all places are to be gone through
+  bool afresh = false;                  // flows came since the last update: all places are to be gone through
   std::vector<std::pair<std::uint32_t, std::uint32_t>> moved;  // flows that changed owners: who had it, who has it
 
   [[nodiscard]] std::size_t links() const { return level.size(); }
@@ -91,7 +91,6 @@ class CrossbarLevels {
 
   CrossbarState state_;
   std::uint32_t updates_ = 0;
-  bool added_ = false;  // since the last update
 };
 
 }  // namespace lastbit::sim::network

@@ -106,7 +106,7 @@ struct Arrays {
     return kBit[owns[link * words + other / 64] >> (other % 64) & 1];
   }
 
-  // The link has more flows, and what is left to it is this.
+  // The link owns so many flows, and this is left to it.
   HWY_INLINE void set_own(std::uint32_t link, double own, double left) const {
     residual[link] = left;
     owned[link] = own;
@@ -367,7 +367,7 @@ HWY_INLINE void update_levels_of(CrossbarState& s) {
     a.raise_highest(link, moved_from, a.level[link] * (1 - kRounding));
   }
   if (at == a.links) return;
-  // Eight times the most that was ever seen.
+  // Far more than it takes to put any order right.
   std::size_t moves_left = a.links * a.links;
   while (true) {
     while ((at = put_in_order(a, at, s.owning)) < s.owning) {
